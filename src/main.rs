@@ -1,0 +1,3 @@
+//! Tidegate: parse, run, render the error, return the exit code.
+
+fn main() {}

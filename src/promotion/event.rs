@@ -1,0 +1,518 @@
+//! The events of a run: the only truth about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::act::{Act, Outcome};
+use super::candidate::ImageFacts;
+use super::check::Finding;
+use super::digest::Digest;
+use super::fault::{Code, Exit, Fault};
+use super::identity::{DeploymentId, RunKey};
+use super::image::Reference;
+use super::plan::{Estimate, Plan};
+use super::stage::Stage;
+use super::state::State;
+
+/// What the program is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Promote candidates into an environment.
+    Promote,
+    /// Show what a promotion would do; change nothing.
+    Plan,
+    /// Put an earlier digest back.
+    Rollback,
+    /// Compare what runs with what should.
+    Verify,
+    /// Settle what interrupted runs left behind.
+    Recover,
+    /// Tell of runs from the ledger.
+    Report,
+    /// Prove that the ledger was not tampered with.
+    Audit,
+}
+
+impl Operation {
+    /// All operations.
+    pub const ALL: [Self; 7] =
+        [Self::Promote, Self::Plan, Self::Rollback, Self::Verify, Self::Recover, Self::Report, Self::Audit];
+
+    /// The name in inputs and events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Plan => "plan",
+            Self::Rollback => "rollback",
+            Self::Verify => "verify",
+            Self::Recover => "recover",
+            Self::Report => "report",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|operation| operation.name() == text).ok_or_else(|| text.to_owned())
+    }
+}
+
+/// What a later job is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Go on.
+    Proceed,
+    /// The run is parked and waits for somebody.
+    Wait,
+    /// Do not go on.
+    Stop,
+}
+
+impl Decision {
+    /// The name in the outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proceed => "proceed",
+            Self::Wait => "wait",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// An event of the ledger: what happened, when, and its place in the run's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The run.
+    pub run: DeploymentId,
+    /// The place in the run, from 1, without gaps.
+    pub seq: u64,
+    /// When it was recorded, by the ledger's clock, to the millisecond.
+    pub at: DateTime<Utc>,
+    /// The hash of the record before, 64 hexadecimal digits; zeros for the first.
+    pub previous: String,
+    /// The hash of this record, 64 hexadecimal digits.
+    pub hash: String,
+    /// The event as text, exactly as hashed.
+    pub text: String,
+    /// The event, read from the text.
+    pub event: Event,
+}
+
+/// Where a run came from in GitHub Actions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WorkflowRun {
+    /// `GITHUB_RUN_ID`.
+    pub run_id: String,
+    /// The workflow's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// The event that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// The address of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// A pointer to an event of another run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Link {
+    /// The other run.
+    pub run: DeploymentId,
+    /// The event's place there.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// The first event of a run: what was asked for, by whom, from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Opening {
+    /// Which executions belong to this run; none on a command line, where each is a run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RunKey>,
+    /// The repository that the run belongs to (`owner/name`), or `local`. Sequence numbers, leases and history are kept
+    /// apart by it.
+    pub scope: String,
+    /// What was asked for.
+    pub operation: Operation,
+    /// The target environment.
+    pub environment: String,
+    /// The services, in order.
+    pub services: Vec<String>,
+    /// Who asked.
+    pub requestor: String,
+    /// Who GitHub says started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Free text for templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Values for templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// The commit of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The Git reference of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// The workflow run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<WorkflowRun>,
+    /// The configuration's path; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
+    /// The last event of the run before in this environment, as it was when this run began: ties the chains together, so
+    /// that a run cannot vanish between two others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<Link>,
+    /// The run that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<DeploymentId>,
+    /// This program's version.
+    pub version: String,
+}
+
+/// The beginning of one execution on a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct VisitOpening {
+    /// The number of the visit, from 1.
+    pub number: u64,
+    /// `GITHUB_RUN_ATTEMPT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
+    /// `GITHUB_JOB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The stage after which the visit is to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Stage>,
+    /// Whether failed checks are to be overruled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Gates that are to be passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conclusion {
+    /// It did its work.
+    Done,
+    /// It had nothing to do.
+    Skipped,
+    /// The candidate is bad, or could not be put in place.
+    Failed,
+    /// It could not be told.
+    Errored,
+}
+
+impl Conclusion {
+    /// The name in the reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+        }
+    }
+
+    /// Whether the next stage may begin.
+    #[must_use]
+    pub const fn lets_go_on(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped)
+    }
+}
+
+/// What was sent and received, counted by what it was for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Traffic {
+    /// HTTP requests to registries by class.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, u64>,
+    /// Bytes of bodies received.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub received: u64,
+    /// Bytes of bodies sent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sent: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Traffic {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &Self) {
+        for (class, count) in &other.requests {
+            *self.requests.entry(class.clone()).or_default() += count;
+        }
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+
+    /// All requests together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.requests.values().sum()
+    }
+}
+
+/// How the yes to a plan came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consent {
+    /// Nobody has to be asked for this environment.
+    Policy {
+        /// Why nobody has to.
+        because: String,
+    },
+}
+
+/// How a notification ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// The channel has it.
+    Sent,
+    /// The channel took it, and does not tell whether it arrives.
+    Accepted,
+    /// The channel did not take it.
+    Failed,
+}
+
+/// Something that happened in a run.
+///
+/// Events are only ever added to: a field that comes later has a default, a kind that this version does not know is
+/// kept and passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// The run exists.
+    RunOpened(Box<Opening>),
+    /// An execution takes the run up.
+    VisitStarted(VisitOpening),
+    /// An execution lets the run go.
+    VisitEnded {
+        /// What a later job is to do.
+        decision: Decision,
+    },
+    /// The run's state is another.
+    StateChanged {
+        /// The new state.
+        to: State,
+    },
+    /// A stage begins, or is taken up again.
+    StageStarted {
+        /// The stage.
+        stage: Stage,
+    },
+    /// A stage has ended for all candidates.
+    StageEnded {
+        /// The stage.
+        stage: Stage,
+        /// How.
+        conclusion: Conclusion,
+        /// What it wants to say about that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        /// What it cost.
+        #[serde(default)]
+        traffic: Traffic,
+    },
+    /// A candidate has its sequence number.
+    SequenceTaken {
+        /// The service.
+        service: String,
+        /// The number, per service and environment, from 1, without gaps.
+        number: u64,
+    },
+    /// A candidate's reference was resolved; from now on its digest is its name.
+    Resolved {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        reference: Reference,
+        /// What it is.
+        digest: Digest,
+    },
+    /// A candidate's image was looked at.
+    Inspected {
+        /// The service.
+        service: String,
+        /// What was seen.
+        facts: Box<ImageFacts>,
+    },
+    /// The plan is made.
+    Planned {
+        /// The plan.
+        plan: Box<Plan>,
+        /// Its hash.
+        hash: Digest,
+        /// What it will cost.
+        estimate: Estimate,
+    },
+    /// The plan has its yes.
+    Approved {
+        /// The plan's hash.
+        plan: Digest,
+        /// How.
+        consent: Consent,
+    },
+    /// Checks were evaluated.
+    Checked {
+        /// What they found.
+        findings: Vec<Finding>,
+    },
+    /// Failed checks were overruled.
+    Forced {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// The names of the checks.
+        checks: Vec<String>,
+    },
+    /// The environment's lease was taken.
+    LeaseTaken {
+        /// The fencing token: greater than every one before in this environment.
+        token: u64,
+    },
+    /// The environment's lease was given back.
+    LeaseReleased {
+        /// The fencing token.
+        token: u64,
+    },
+    /// Something is about to change the world.
+    Intent {
+        /// The stage.
+        stage: Stage,
+        /// What.
+        act: Act,
+    },
+    /// What became of an intent.
+    Settled {
+        /// The intent's place in the run.
+        intent: u64,
+        /// What.
+        outcome: Outcome,
+    },
+    /// Something failed in a way that may pass, and is tried again.
+    Retried {
+        /// What is tried.
+        what: String,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// The wait before the next, in milliseconds.
+        wait_ms: u64,
+        /// Why it failed.
+        because: String,
+    },
+    /// Something went wrong.
+    Faulted(Box<Fault>),
+    /// Somebody is to be told; sent after this is recorded.
+    NotificationQueued {
+        /// What about.
+        topic: String,
+        /// The channel's name in the configuration.
+        channel: String,
+    },
+    /// Somebody was told, or could not be.
+    NotificationSettled {
+        /// What about.
+        topic: String,
+        /// The channel's name in the configuration.
+        channel: String,
+        /// How it ended.
+        delivery: Delivery,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A visit ended before its time.
+    Interrupted {
+        /// The signal, or `crash` where the next visit found it so.
+        cause: String,
+    },
+    /// Events that were kept in a file while the database was away are in the ledger now.
+    Imported {
+        /// How many.
+        events: u64,
+    },
+    /// The run is over.
+    RunEnded {
+        /// The state in which it ends.
+        state: State,
+        /// The exit code.
+        exit: Exit,
+        /// What decided it, where a fault did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Code>,
+    },
+    /// An event of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Event {
+    /// The event's kind, as in its text.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::RunOpened(_) => "run-opened",
+            Self::VisitStarted(_) => "visit-started",
+            Self::VisitEnded { .. } => "visit-ended",
+            Self::StateChanged { .. } => "state-changed",
+            Self::StageStarted { .. } => "stage-started",
+            Self::StageEnded { .. } => "stage-ended",
+            Self::SequenceTaken { .. } => "sequence-taken",
+            Self::Resolved { .. } => "resolved",
+            Self::Inspected { .. } => "inspected",
+            Self::Planned { .. } => "planned",
+            Self::Approved { .. } => "approved",
+            Self::Checked { .. } => "checked",
+            Self::Forced { .. } => "forced",
+            Self::LeaseTaken { .. } => "lease-taken",
+            Self::LeaseReleased { .. } => "lease-released",
+            Self::Intent { .. } => "intent",
+            Self::Settled { .. } => "settled",
+            Self::Retried { .. } => "retried",
+            Self::Faulted(_) => "faulted",
+            Self::NotificationQueued { .. } => "notification-queued",
+            Self::NotificationSettled { .. } => "notification-settled",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Imported { .. } => "imported",
+            Self::RunEnded { .. } => "run-ended",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! Faults: what went wrong, how bad it is, what was tried, and what to do about it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::stage::Stage;
+
+/// What kind of trouble a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    /// The candidate, an input or the configuration is not what it must be.
+    Validation,
+    /// Something could not be reached.
+    Network,
+    /// Somebody does not believe who we are.
+    Authentication,
+    /// A registry answered in a way that stops us.
+    Registry,
+    /// A container runtime failed.
+    Docker,
+    /// We are known, and not allowed.
+    Permission,
+    /// Something took too long.
+    Timeout,
+    /// None of these.
+    Unknown,
+}
+
+impl Category {
+    /// All categories.
+    pub const ALL: [Self; 8] = [
+        Self::Validation,
+        Self::Network,
+        Self::Authentication,
+        Self::Registry,
+        Self::Docker,
+        Self::Permission,
+        Self::Timeout,
+        Self::Unknown,
+    ];
+
+    /// The name in the ledger and the outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Network => "network",
+            Self::Authentication => "authentication",
+            Self::Registry => "registry",
+            Self::Docker => "docker",
+            Self::Permission => "permission",
+            Self::Timeout => "timeout",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How bad a fault is, and so what it does to the run. Ordered: `Low` is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Recorded.
+    Low,
+    /// Recorded; the run goes on with a warning.
+    Medium,
+    /// Retried, then the run stops and people are alerted.
+    High,
+    /// The run stops at once and people are notified.
+    Critical,
+}
+
+impl Severity {
+    /// All severities, the worst first.
+    pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Medium, Self::Low];
+
+    /// The name in the ledger and the outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Whether a fault of this severity ends the run's way forward.
+    #[must_use]
+    pub fn stops(self) -> bool {
+        self >= Self::High
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The process's exit codes, part of the outer contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// Done, or parked waiting.
+    Done,
+    /// Failed, drift found, or audit broken.
+    Failed,
+    /// Bad input or configuration; nothing was changed.
+    BadInput,
+    /// A gate is closed, the lock is taken, the ledger is out of reach, or approval was refused; nothing was changed.
+    Refused,
+    /// Failed, and rolled back.
+    RolledBack,
+    /// The rollback failed: a human is needed.
+    RollbackFailed,
+    /// It could not be told whether the candidate lives.
+    Inconclusive,
+    /// Stopped by SIGINT.
+    Interrupted,
+    /// Stopped by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::BadInput => 2,
+            Self::Refused => 3,
+            Self::RolledBack => 4,
+            Self::RollbackFailed => 5,
+            Self::Inconclusive => 6,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Makes the catalogue of faults: one line a fault, from which the code, its meaning and its fix are taken
+/// wherever they are shown.
+macro_rules! catalogue {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $category:ident, $severity:ident, $exit:ident, $fix:literal;)+) => {
+        /// A known fault. Its text, e.g. `image-absent`, is stable: it is the output `reason-code`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+        pub enum Code {
+            $($(#[doc = $doc])+ #[serde(rename = $code)] $name,)+
+        }
+
+        impl Code {
+            /// The whole catalogue.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The code's text.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim(),)+ }
+            }
+
+            /// Its category.
+            #[must_use]
+            pub const fn category(self) -> Category {
+                match self { $(Self::$name => Category::$category,)+ }
+            }
+
+            /// Its usual severity.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity,)+ }
+            }
+
+            /// The exit code of a run that it stops before anything was changed.
+            #[must_use]
+            pub const fn exit(self) -> Exit {
+                match self { $(Self::$name => Exit::$exit,)+ }
+            }
+
+            /// What to do about it, where the fault itself does not say it better.
+            #[must_use]
+            pub const fn fix(self) -> &'static str {
+                match self { $(Self::$name => $fix,)+ }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// An input is missing, malformed, or contradicts another.
+    InputInvalid = "input-invalid", Validation, Critical, BadInput,
+        "correct the input under `with:`, or the flag of the same name";
+    /// The configuration file is missing, malformed, or contradicts itself.
+    ConfigurationInvalid = "configuration-invalid", Validation, Critical, BadInput,
+        "correct the configuration at the place named";
+    /// A secret that the configuration names is not set in the environment.
+    SecretUnset = "secret-unset", Validation, Critical, BadInput,
+        "pass it to the step under `env:`, e.g. `NAME: ${{ secrets.NAME }}`";
+    /// The configuration asks for something that this version cannot do yet.
+    NotBuilt = "not-built", Validation, Critical, BadInput,
+        "remove the key, or use a version that has it";
+    /// Source and target are the same.
+    SourceIsTarget = "source-is-target", Validation, Critical, BadInput,
+        "promote to another tag or another repository";
+    /// The workspace, where records and logs go, cannot be written.
+    WorkspaceUnwritable = "workspace-unwritable", Permission, Critical, BadInput,
+        "run the container as root, as the runner does, or make the workspace writable for the user who runs the program";
+    /// What was asked for must outlive the job, and the ledger does not.
+    LastingLedgerRequired = "lasting-ledger-required", Validation, Critical, BadInput,
+        "give `database-url` a PostgreSQL database, or `sqlite:` with a path that outlives the job";
+    /// The named run is not in the ledger.
+    RunUnknown = "run-unknown", Validation, Critical, BadInput,
+        "check `deployment-id` and that the ledger is the one the run was recorded in";
+    /// The image, or the tag, does not exist in the registry.
+    ImageAbsent = "image-absent", Validation, Critical, Failed,
+        "check the reference, and that the job that pushes the image has run";
+    /// The registry denies the image: it is absent, or we are not permitted to see it.
+    ImageDenied = "image-denied", Permission, Critical, Failed,
+        "check the reference; if the image exists, grant access: `packages: read` (and `write` at the target) under `permissions:`, and the repository under the package's \"Manage Actions access\"";
+    /// The registry refuses to be written to.
+    PushDenied = "push-denied", Permission, Critical, Failed,
+        "grant write access to the target repository: on GHCR `packages: write` under `permissions:`, and the repository with the role Write under the package's \"Manage Actions access\"";
+    /// The registry does not accept the credentials.
+    CredentialsRefused = "credentials-refused", Authentication, Critical, Failed,
+        "check `registry-username` and `registry-password`, or the docker configuration of the job";
+    /// The registry cannot be reached.
+    RegistryUnreachable = "registry-unreachable", Network, High, Failed,
+        "check the registry's name, its port, the network and the proxy; in a container `localhost` is the container itself";
+    /// The registry still throttles after every retry.
+    RegistryThrottled = "registry-throttled", Registry, High, Failed,
+        "run again later, or raise `retry:` and `timeout`";
+    /// The registry fails, after every retry.
+    RegistryFailed = "registry-failed", Registry, High, Failed,
+        "look at the registry's status; the run can simply be repeated";
+    /// The registry answers something that the distribution specification does not allow.
+    RegistryNonsense = "registry-nonsense", Registry, Critical, Failed,
+        "check that the address is a registry's, and that no proxy or login page answers in its place";
+    /// A manifest is larger than what is read of untrusted content.
+    ManifestTooLarge = "manifest-too-large", Validation, Critical, Failed,
+        "manifests above 4 MiB are not promoted; rebuild the image with fewer layers or annotations";
+    /// Content does not have the digest under which it was asked for.
+    DigestMismatch = "digest-mismatch", Validation, Critical, Failed,
+        "do not trust this content: push the image again, and look into the registry's storage";
+    /// The source tag no longer points to the digest that this run promotes.
+    SourceMoved = "source-moved", Validation, Critical, Failed,
+        "start a new run for the new digest";
+    /// A target tag was moved by somebody else since it was looked at.
+    TargetMoved = "target-moved", Validation, Critical, Failed,
+        "find out who moved it, then start a new run";
+    /// An immutable tag exists with another digest.
+    TagImmutable = "tag-immutable", Validation, Critical, Failed,
+        "an immutable tag never moves: choose another one, e.g. with `{{ sequence }}` in it";
+    /// What the registry shows after the write is not what was written.
+    ReadBackFailed = "read-back-failed", Registry, High, Failed,
+        "the write was accepted and is not visible; run again, which looks before it writes";
+    /// A check of the image failed.
+    CheckFailed = "check-failed", Validation, Critical, Failed,
+        "rebuild the image so that the check passes; `force` with a `reason` goes on in spite of it";
+    /// A failed check was overruled by `force`.
+    Forced = "forced", Validation, Medium, Failed,
+        "nothing now; rebuild the image so that force is not needed next time";
+    /// The ledger cannot be reached.
+    LedgerUnreachable = "ledger-unreachable", Network, Critical, Refused,
+        "check `database-url`, the network and the database; nothing is promoted that cannot be recorded";
+    /// The ledger refuses us.
+    LedgerRefused = "ledger-refused", Authentication, Critical, Refused,
+        "check the user, the password and the rights in `database-url`";
+    /// The ledger holds something that it cannot hold.
+    LedgerCorrupt = "ledger-corrupt", Unknown, Critical, Refused,
+        "run `operation: audit` to see where the chain is broken, and restore the database";
+    /// Another run holds the environment's lease.
+    LockTaken = "lock-taken", Timeout, High, Refused,
+        "wait for the other run, or raise `gates.lock.wait`";
+    /// The environment's lease was lost while the run worked.
+    LeaseLost = "lease-lost", Timeout, Critical, Refused,
+        "another visit has taken over this environment; look at its run";
+    /// Another visit is at work on the same run.
+    VisitConflict = "visit-conflict", Unknown, Critical, Refused,
+        "let the other visit end; use `concurrency:` so that two jobs do not share a run";
+    /// A run that changed this environment was interrupted and must be recovered first.
+    RecoveryNeeded = "recovery-needed", Unknown, Critical, Refused,
+        "run `operation: recover` with its deployment id";
+    /// The plan is not the one that was approved: digests, targets or configuration changed.
+    PlanChanged = "plan-changed", Validation, Critical, Refused,
+        "start a new run; what was approved no longer holds";
+    /// The step's deadline has passed.
+    DeadlinePassed = "deadline-passed", Timeout, High, Failed,
+        "raise `timeout`, or find out what is slow in the timings of the report";
+    /// A signal stopped the run.
+    Interrupted = "interrupted", Unknown, High, Failed,
+        "run the job again: it goes on where this visit stopped";
+    /// The audit trail is broken.
+    AuditBroken = "audit-broken", Validation, Critical, Failed,
+        "compare with the anchors outside the database, and find out who changed it";
+    /// A record, report or log could not be written.
+    ReportUnwritten = "report-unwritten", Unknown, Medium, Failed,
+        "look at the disk of the runner; the ledger has everything";
+    /// GitHub refused or failed to take the run's state.
+    GithubUntold = "github-untold", Network, Low, Failed,
+        "nothing: the run does not depend on it";
+    /// The token lacks a permission.
+    TokenLacksPermission = "token-lacks-permission", Permission, Low, Failed,
+        "add the permission under `permissions:` of the job";
+    /// A defect of this program.
+    Defect = "defect", Unknown, Critical, Failed,
+        "report it, with the deployment id and the log";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that went wrong, with all that a person needs to act on it.
+///
+/// Its texts may quote what others sent; they are neutralised where they are shown, never here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Fault {
+    /// What it is.
+    pub code: Code,
+    /// Its category.
+    pub category: Category,
+    /// How bad it is here.
+    pub severity: Severity,
+    /// The stage in which it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// The service that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// What was tried before giving up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<String>,
+    /// What to do next.
+    pub fix: String,
+}
+
+impl Fault {
+    /// A fault of the catalogue, with its usual category, severity and fix.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            category: code.category(),
+            severity: code.severity(),
+            stage: None,
+            service: None,
+            message: message.into(),
+            tried: Vec::new(),
+            fix: code.fix().to_owned(),
+        }
+    }
+
+    /// A defect of this program: something that cannot happen has happened.
+    #[must_use]
+    pub fn defect(message: impl Into<String>) -> Self {
+        Self::new(Code::Defect, message)
+    }
+
+    /// The same, with a fix that fits better than the catalogue's.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// The same, in another category.
+    #[must_use]
+    pub fn in_category(mut self, category: Category) -> Self {
+        self.category = category;
+        self
+    }
+
+    /// The same, with another severity.
+    #[must_use]
+    pub fn at_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// The same, with one more thing that was tried.
+    #[must_use]
+    pub fn after_trying(mut self, what: impl Into<String>) -> Self {
+        self.tried.push(what.into());
+        self
+    }
+
+    /// The same, placed in a stage, unless it already is.
+    #[must_use]
+    pub fn in_stage(mut self, stage: Stage) -> Self {
+        self.stage.get_or_insert(stage);
+        self
+    }
+
+    /// The same, about a service, unless it already is.
+    #[must_use]
+    pub fn about(mut self, service: impl Into<String>) -> Self {
+        if self.service.is_none() {
+            self.service = Some(service.into());
+        }
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_unique_and_says_what_to_do() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.fix().len() > 10, "{code} has no fix");
+            assert!(code.meaning().trim().ends_with('.'), "{code} has no meaning");
+            assert_eq!(serde_json::to_value(code).unwrap(), code.name());
+        }
+    }
+
+    #[test]
+    fn severities_are_ordered() {
+        assert!(
+            Severity::Critical > Severity::High
+                && Severity::High > Severity::Medium
+                && Severity::Medium > Severity::Low
+        );
+        assert!(Severity::High.stops() && !Severity::Medium.stops());
+    }
+}

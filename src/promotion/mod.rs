@@ -1,0 +1,17 @@
+//! The domain: states, events, candidates, faults, plan, verdicts. No I/O, and nothing of the other rooms.
+
+pub mod act;
+pub mod candidate;
+pub mod check;
+pub mod digest;
+pub mod event;
+pub mod fault;
+pub mod identity;
+pub mod image;
+pub mod next;
+pub mod plan;
+pub mod retry;
+pub mod run;
+pub mod stage;
+pub mod state;
+pub mod untrusted;

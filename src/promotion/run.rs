@@ -1,0 +1,539 @@
+//! A run as its events tell it: a fold, and nothing else.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::act::{Act, CopyStats, Outcome};
+use super::candidate::ImageFacts;
+use super::check::{Finding, Verdict};
+use super::digest::Digest;
+use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
+use super::fault::{Category, Code, Exit, Fault, Severity};
+use super::identity::DeploymentId;
+use super::image::Reference;
+use super::plan::{Estimate, Plan};
+use super::stage::Stage;
+use super::state::State;
+
+/// A run, folded from its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its id.
+    pub id: DeploymentId,
+    /// What was asked for.
+    pub opening: Opening,
+    /// When it was opened.
+    pub opened_at: DateTime<Utc>,
+    /// When its last event was recorded.
+    pub updated_at: DateTime<Utc>,
+    /// The place of its last event.
+    pub seq: u64,
+    /// The hash of its last event.
+    pub head: String,
+    /// Its state.
+    pub state: State,
+    /// The executions on it.
+    pub visits: Vec<Visited>,
+    /// Every time a stage was begun, in order.
+    pub stages: Vec<StageRun>,
+    /// What is on its way, in the order of the services asked for.
+    pub candidates: Vec<Candidate>,
+    /// The plan with its hash.
+    pub plan: Option<(Plan, Digest)>,
+    /// What the plan will cost.
+    pub estimate: Estimate,
+    /// The yes to the plan.
+    pub consent: Option<(Digest, Consent)>,
+    /// What the checks found, the last time they were evaluated.
+    pub findings: Vec<Finding>,
+    /// Who overruled failed checks, and why.
+    pub forced: Option<Forced>,
+    /// The fencing token of the lease that it holds.
+    pub lease: Option<u64>,
+    /// Every intent with its outcome.
+    pub intents: BTreeMap<u64, Intended>,
+    /// What was tried again.
+    pub retries: Vec<Retry>,
+    /// What went wrong, in order.
+    pub faults: Vec<Faulted>,
+    /// Who was to be told.
+    pub notifications: Vec<Notification>,
+    /// Events that came through a file while the database was away.
+    pub imported: u64,
+    /// How it ended.
+    pub ended: Option<Ended>,
+}
+
+/// One execution on a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visited {
+    /// What it was asked.
+    pub opening: VisitOpening,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When and how it let the run go.
+    pub ended: Option<(DateTime<Utc>, Decision)>,
+    /// What cut it off.
+    pub interrupted: Option<String>,
+}
+
+/// One time that a stage was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRun {
+    /// The stage.
+    pub stage: Stage,
+    /// The visit that began it.
+    pub visit: u64,
+    /// When.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How.
+    pub conclusion: Option<Conclusion>,
+    /// What it said about that.
+    pub note: Option<String>,
+    /// What it cost.
+    pub traffic: Traffic,
+}
+
+/// What is on its way, and how far it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// The service.
+    pub service: String,
+    /// Its sequence number in the environment.
+    pub sequence: Option<u64>,
+    /// What was asked for.
+    pub reference: Option<Reference>,
+    /// What it is.
+    pub digest: Option<Digest>,
+    /// What was seen of it.
+    pub facts: Option<ImageFacts>,
+    /// What was done to bring its content.
+    pub copied: Option<CopyStats>,
+    /// Whether its tags were moved (or found in place).
+    pub moved: bool,
+}
+
+/// Failed checks that were overruled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forced {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Which.
+    pub checks: Vec<String>,
+}
+
+/// An act with its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intended {
+    /// The stage.
+    pub stage: Stage,
+    /// What was to be done.
+    pub act: Act,
+    /// What became of it.
+    pub outcome: Option<Outcome>,
+}
+
+/// Something tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub what: String,
+    /// The attempt that failed.
+    pub attempt: u32,
+    /// Why it failed.
+    pub because: String,
+}
+
+/// A fault with its place and time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faulted {
+    /// The place of its event.
+    pub seq: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub fault: Fault,
+}
+
+/// A notification and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// What about.
+    pub topic: String,
+    /// The channel.
+    pub channel: String,
+    /// The place of the event that queued it.
+    pub seq: u64,
+    /// How it ended.
+    pub delivery: Option<(Delivery, u32)>,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// In which state.
+    pub state: State,
+    /// With which exit code.
+    pub exit: Exit,
+    /// What decided it.
+    pub reason: Option<Code>,
+}
+
+/// An event that cannot follow the events before it: a defect of the program that wrote it, or a tampered ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} ({kind}) cannot follow the events before it: {why}")]
+pub struct IllegalEvent {
+    /// Its place.
+    pub seq: u64,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Why it cannot.
+    pub why: String,
+}
+
+impl Run {
+    /// Folds a run from its records, the first of which opens it.
+    ///
+    /// # Errors
+    /// When the records are not those of one run in order, or one of them cannot follow the others.
+    pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<Self, IllegalEvent> {
+        let mut records = records.into_iter();
+        let illegal = |record: &Record, why: &str| IllegalEvent {
+            seq: record.seq,
+            kind: record.event.kind(),
+            why: why.to_owned(),
+        };
+        let first = records.next().ok_or_else(|| IllegalEvent {
+            seq: 0,
+            kind: "none",
+            why: "there are no events".to_owned(),
+        })?;
+        let Event::RunOpened(opening) = &first.event else {
+            return Err(illegal(first, "the first event does not open a run"));
+        };
+        if first.seq != 1 {
+            return Err(illegal(first, "the first event is not number 1"));
+        }
+        let mut run = Self {
+            id: first.run.clone(),
+            opening: (**opening).clone(),
+            opened_at: first.at,
+            updated_at: first.at,
+            seq: 1,
+            head: first.hash.clone(),
+            state: State::Initializing,
+            visits: Vec::new(),
+            stages: Vec::new(),
+            candidates: opening
+                .services
+                .iter()
+                .map(|service| Candidate { service: service.clone(), ..Candidate::default() })
+                .collect(),
+            plan: None,
+            estimate: Estimate::default(),
+            consent: None,
+            findings: Vec::new(),
+            forced: None,
+            lease: None,
+            intents: BTreeMap::new(),
+            retries: Vec::new(),
+            faults: Vec::new(),
+            notifications: Vec::new(),
+            imported: 0,
+            ended: None,
+        };
+        for record in records {
+            run.apply(record)?;
+        }
+        Ok(run)
+    }
+
+    /// Takes in the next record.
+    ///
+    /// # Errors
+    /// When it is not the next, or cannot follow; the run is then as it was.
+    pub fn apply(&mut self, record: &Record) -> Result<(), IllegalEvent> {
+        let illegal = |why: String| IllegalEvent { seq: record.seq, kind: record.event.kind(), why };
+        if record.run != self.id || record.seq != self.seq + 1 {
+            return Err(illegal(format!("the run is {} at event {}", self.id, self.seq)));
+        }
+        self.allows(&record.event).map_err(illegal)?;
+        self.take_in(record);
+        self.seq = record.seq;
+        self.head.clone_from(&record.hash);
+        self.updated_at = record.at;
+        Ok(())
+    }
+
+    /// Whether an event may follow, by the rules that make a run what it is.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn allows(&self, event: &Event) -> Result<(), String> {
+        let becoming = |to: State| {
+            if self.ended.is_some() {
+                Err("the run is over".to_owned())
+            } else if self.state.may_become(to) {
+                Ok(())
+            } else {
+                Err(format!("{} does not become {to}", self.state))
+            }
+        };
+        match event {
+            Event::RunOpened(_) => Err("the run is open".to_owned()),
+            Event::StateChanged { to } => {
+                if matches!(
+                    to,
+                    State::CompletedSuccessfully
+                        | State::Failed
+                        | State::Cancelled
+                        | State::Rejected
+                        | State::Inconclusive
+                ) {
+                    return Err(format!("{to} ends a run"));
+                }
+                becoming(*to)
+            }
+            Event::Interrupted { .. } => becoming(State::Interrupted),
+            Event::RunEnded { state, .. } => {
+                if !State::FINAL.contains(state) {
+                    return Err(format!("no run ends as {state}"));
+                }
+                // What was taken back ends as what it is, whether or not a report came after it.
+                if *state == self.state
+                    && matches!(state, State::RolledBack | State::RollbackFailed)
+                    && self.ended.is_none()
+                {
+                    return Ok(());
+                }
+                becoming(*state)
+            }
+            Event::SequenceTaken { service, .. } => match self.candidate(service) {
+                None => Err(format!("{service} is not in this run")),
+                Some(Candidate { sequence: Some(_), .. }) => Err(format!("{service} has its sequence number")),
+                Some(_) => Ok(()),
+            },
+            Event::Resolved { service, digest, .. } => match self.candidate(service) {
+                None => Err(format!("{service} is not in this run")),
+                Some(Candidate { digest: Some(known), .. }) if known != digest => Err(format!("{service} is {known}")),
+                Some(_) => Ok(()),
+            },
+            Event::Inspected { service, .. } if self.candidate(service).is_none() => {
+                Err(format!("{service} is not in this run"))
+            }
+            Event::Settled { intent, .. } => match self.intents.get(intent) {
+                None => Err(format!("there is no intent {intent}")),
+                Some(Intended { outcome: Some(_), .. }) => Err(format!("intent {intent} is settled")),
+                Some(_) => Ok(()),
+            },
+            Event::LeaseTaken { token } if self.lease.is_some_and(|held| held >= *token) => {
+                Err("the fencing token does not grow".to_owned())
+            }
+            Event::LeaseReleased { token } if self.lease != Some(*token) => Err("that lease is not held".to_owned()),
+            Event::Intent { .. } | Event::Planned { .. } | Event::Approved { .. } if self.ended.is_some() => {
+                Err("the run is over".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_in(&mut self, record: &Record) {
+        let at = record.at;
+        match &record.event {
+            Event::RunOpened(_) | Event::Unknown => {}
+            Event::VisitStarted(opening) => {
+                self.visits.push(Visited { opening: opening.clone(), started_at: at, ended: None, interrupted: None });
+            }
+            Event::VisitEnded { decision } => {
+                if let Some(visit) = self.visits.last_mut() {
+                    visit.ended = Some((at, *decision));
+                }
+            }
+            Event::StateChanged { to } => self.state = *to,
+            Event::StageStarted { stage } => self.stages.push(StageRun {
+                stage: *stage,
+                visit: self.visits.last().map_or(0, |visit| visit.opening.number),
+                started_at: at,
+                ended_at: None,
+                conclusion: None,
+                note: None,
+                traffic: Traffic::default(),
+            }),
+            Event::StageEnded { stage, conclusion, note, traffic } => {
+                if let Some(run) = self.stages.iter_mut().rev().find(|run| run.stage == *stage) {
+                    run.ended_at = Some(at);
+                    run.conclusion = Some(*conclusion);
+                    run.note.clone_from(note);
+                    run.traffic = traffic.clone();
+                }
+            }
+            Event::SequenceTaken { service, number } => {
+                self.change(service, |candidate| candidate.sequence = Some(*number))
+            }
+            Event::Resolved { service, reference, digest } => self.change(service, |candidate| {
+                candidate.reference = Some(reference.clone());
+                candidate.digest = Some(digest.clone());
+            }),
+            Event::Inspected { service, facts } => {
+                self.change(service, |candidate| candidate.facts = Some((**facts).clone()))
+            }
+            Event::Planned { plan, hash, estimate } => {
+                self.plan = Some(((**plan).clone(), hash.clone()));
+                self.estimate = estimate.clone();
+            }
+            Event::Approved { plan, consent } => self.consent = Some((plan.clone(), consent.clone())),
+            Event::Checked { findings } => {
+                self.findings.retain(|known| {
+                    !findings.iter().any(|new| {
+                        (&new.check, &new.service, &new.platform) == (&known.check, &known.service, &known.platform)
+                    })
+                });
+                self.findings.extend(findings.iter().cloned());
+            }
+            Event::Forced { by, reason, checks } => {
+                self.forced = Some(Forced { by: by.clone(), reason: reason.clone(), checks: checks.clone() });
+            }
+            Event::LeaseTaken { token } => self.lease = Some(*token),
+            Event::LeaseReleased { .. } => self.lease = None,
+            Event::Intent { stage, act } => {
+                self.intents.insert(record.seq, Intended { stage: *stage, act: act.clone(), outcome: None });
+            }
+            Event::Settled { intent, outcome } => self.settle(*intent, outcome),
+            Event::Retried { what, attempt, because, .. } => {
+                self.retries.push(Retry { at, what: what.clone(), attempt: *attempt, because: because.clone() });
+            }
+            Event::Faulted(fault) => self.faults.push(Faulted { seq: record.seq, at, fault: (**fault).clone() }),
+            Event::NotificationQueued { topic, channel } => {
+                if self.notification(topic, channel).is_none() {
+                    self.notifications.push(Notification {
+                        topic: topic.clone(),
+                        channel: channel.clone(),
+                        seq: record.seq,
+                        delivery: None,
+                    });
+                }
+            }
+            Event::NotificationSettled { topic, channel, delivery, attempts } => {
+                if let Some(known) =
+                    self.notifications.iter_mut().find(|one| one.topic == *topic && one.channel == *channel)
+                {
+                    known.delivery = Some((*delivery, *attempts));
+                }
+            }
+            Event::Interrupted { cause } => {
+                self.state = State::Interrupted;
+                if let Some(visit) = self.visits.last_mut() {
+                    visit.interrupted = Some(cause.clone());
+                }
+            }
+            Event::Imported { events } => self.imported += events,
+            Event::RunEnded { state, exit, reason } => {
+                self.state = *state;
+                self.ended = Some(Ended { at, state: *state, exit: *exit, reason: *reason });
+            }
+        }
+    }
+
+    fn settle(&mut self, intent: u64, outcome: &Outcome) {
+        let Some(intended) = self.intents.get_mut(&intent) else { return };
+        intended.outcome = Some(outcome.clone());
+        match (&intended.act.clone(), outcome) {
+            (Act::CopyContent { service, .. }, Outcome::ContentCopied(stats)) => {
+                self.change(service, |candidate| candidate.copied = Some(stats.clone()));
+            }
+            (Act::MoveTags { moves }, Outcome::TagsMoved { .. }) => {
+                for one in moves {
+                    self.change(&one.service, |candidate| candidate.moved = true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn change(&mut self, service: &str, change: impl FnOnce(&mut Candidate)) {
+        if let Some(candidate) = self.candidates.iter_mut().find(|candidate| candidate.service == service) {
+            change(candidate);
+        }
+    }
+
+    /// The candidate of a service.
+    #[must_use]
+    pub fn candidate(&self, service: &str) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.service == service)
+    }
+
+    /// A notification, once queued.
+    #[must_use]
+    pub fn notification(&self, topic: &str, channel: &str) -> Option<&Notification> {
+        self.notifications.iter().find(|one| one.topic == topic && one.channel == channel)
+    }
+
+    /// How a stage ended, the last time it was begun; `None` while it has not.
+    #[must_use]
+    pub fn conclusion(&self, stage: Stage) -> Option<Conclusion> {
+        self.stages.iter().rev().find(|run| run.stage == stage).and_then(|run| run.conclusion)
+    }
+
+    /// The intents whose outcome is not known.
+    pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Intended)> {
+        self.intents.iter().filter(|(_, intended)| intended.outcome.is_none()).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// Whether something was, or may have been, done to the world: from then on the run never abandons.
+    #[must_use]
+    pub fn changed_the_world(&self) -> bool {
+        self.intents.values().any(|intended| intended.act.changes_the_world())
+    }
+
+    /// The worst verdict of the checks; `Skipped` when none was evaluated.
+    #[must_use]
+    pub fn worst_verdict(&self) -> Verdict {
+        self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Skipped)
+    }
+
+    /// The fault that decided the run: the first of the worst.
+    #[must_use]
+    pub fn decisive_fault(&self) -> Option<&Fault> {
+        let worst = self.faults.iter().map(|faulted| faulted.fault.severity).max()?;
+        self.faults.iter().map(|faulted| &faulted.fault).find(|fault| fault.severity == worst && worst.stops())
+    }
+
+    /// Faults counted by category.
+    #[must_use]
+    pub fn faults_by_category(&self) -> BTreeMap<Category, u64> {
+        self.count_faults(|fault| fault.category)
+    }
+
+    /// Faults counted by severity.
+    #[must_use]
+    pub fn faults_by_severity(&self) -> BTreeMap<Severity, u64> {
+        self.count_faults(|fault| fault.severity)
+    }
+
+    fn count_faults<K: Ord>(&self, by: impl Fn(&Fault) -> K) -> BTreeMap<K, u64> {
+        let mut counts = BTreeMap::new();
+        for faulted in &self.faults {
+            *counts.entry(by(&faulted.fault)).or_default() += 1;
+        }
+        counts
+    }
+
+    /// All that was sent and received.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let mut all = Traffic::default();
+        for stage in &self.stages {
+            all.add(&stage.traffic);
+        }
+        all
+    }
+}

@@ -1,0 +1,1 @@
+//! Black-box tests: the real binary, and the rooms against real counterparts.
