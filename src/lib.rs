@@ -5,6 +5,7 @@
 //!
 //! | room | what lives there |
 //! |---|---|
+//! | [`action`] | the runner's contract: inputs, outputs, workflow commands, job summary, signals |
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`http`] | the one HTTP stack |
@@ -12,6 +13,7 @@
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
 //! config} → http → promotion. `promotion` imports none of the others.
 
+pub mod action;
 mod crashpoint;
 pub mod http;
 pub mod ledger;

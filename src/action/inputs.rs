@@ -1,0 +1,688 @@
+//! The action's inputs, which are also the command line's flags: one table, from which both are read and documented.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::environment::Environment;
+use crate::promotion::digest::Digest;
+use crate::promotion::event::Operation;
+use crate::promotion::fault::{Code, Fault};
+use crate::promotion::identity::DeploymentId;
+use crate::promotion::stage::Stage;
+
+/// How an input's text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// `true` or `false`, as YAML 1.2's core schema writes them.
+    Boolean,
+    /// Items, divided by commas or newlines.
+    List,
+    /// `name=value`, one to a line.
+    Pairs,
+    /// A time, e.g. `30m` or `1h 30m`.
+    Duration,
+}
+
+/// One input of the action.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    /// Its name, in kebab-case.
+    pub name: &'static str,
+    /// How it is read.
+    pub kind: Kind,
+    /// What it is when it is not given; an expression in the action's metadata.
+    pub default: &'static str,
+    /// What it means.
+    pub about: &'static str,
+}
+
+const fn input(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Input {
+    Input { name, kind, default, about }
+}
+
+/// All inputs.
+pub const INPUTS: &[Input] = &[
+    input(
+        "operation",
+        Kind::Text,
+        "promote",
+        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report` or `audit`.",
+    ),
+    input(
+        "config",
+        Kind::Text,
+        ".github/tidegate.yml",
+        "Path of the configuration, YAML or JSON. None is needed where `image` and `to` say all.",
+    ),
+    input("environment", Kind::Text, "", "The target environment."),
+    input("services", Kind::List, "", "The services, by comma or newline. Default: all of the configuration."),
+    input(
+        "image",
+        Kind::Text,
+        "",
+        "The image to promote, with its registry and a tag or a digest, e.g. `ghcr.io/acme/api:staging`.",
+    ),
+    input(
+        "to",
+        Kind::Text,
+        "",
+        "Where to promote it without a configuration: a tag of the same repository, or a whole reference.",
+    ),
+    input(
+        "digest",
+        Kind::Text,
+        "",
+        "Pins what is promoted: a source tag that points elsewhere is an error. In a rollback: the digest to go back to.",
+    ),
+    input("version", Kind::Text, "", "The candidate's version, for services without an image."),
+    input(
+        "deployment-id",
+        Kind::Text,
+        "",
+        "Go on with this run, e.g. one that an earlier job began. Default: found by the workflow run, else new.",
+    ),
+    input(
+        "until",
+        Kind::Text,
+        "",
+        "Stop after this stage and leave the run to a later job: `conditions`, `approval`, `validation`, `copy`, `migration`, `deployment` or `verification`.",
+    ),
+    input("requestor", Kind::Text, "", "Who asks for it. Default: the actor."),
+    input("reason", Kind::Text, "", "Why. Needed by `force` and `override`."),
+    input("mode", Kind::Text, "", "Free text for templates, as `{{ mode }}`."),
+    input("variables", Kind::Pairs, "", "`name=value` lines for templates, as `{{ vars.name }}`."),
+    input("confirm", Kind::Text, "", "Must be `ROLLBACK` for a rollback by hand."),
+    input(
+        "force",
+        Kind::Boolean,
+        "false",
+        "Go on in spite of failed checks; needs `reason`. Never overrules a missing image, a wrong digest, a signature or an approval.",
+    ),
+    input(
+        "override",
+        Kind::List,
+        "",
+        "Gates to pass over: `freeze`, `bad-digest`; needs `reason`, and is recorded loudly.",
+    ),
+    input("dry-run", Kind::Boolean, "false", "Read everything, change nothing, print the plan."),
+    input(
+        "database-url",
+        Kind::Secret,
+        "",
+        "The ledger: `postgres://…`, or `sqlite:` with a path. Default: SQLite in `.tidegate/` of the workspace, which does not outlive the job.",
+    ),
+    input("database-host", Kind::Text, "", "The ledger's PostgreSQL host, instead of `database-url`."),
+    input("database-port", Kind::Text, "", "Its port. Default: 5432."),
+    input("database-user", Kind::Text, "", "Its user."),
+    input("database-password", Kind::Secret, "", "Its password."),
+    input("database-name", Kind::Text, "", "Its database."),
+    input(
+        "github-token",
+        Kind::Secret,
+        "${{ github.token }}",
+        "The token for GitHub, and for GHCR where no other credentials are given.",
+    ),
+    input("registry-username", Kind::Text, "", "The registry's user. Default: the actor, on GHCR."),
+    input(
+        "registry-password",
+        Kind::Secret,
+        "",
+        "The registry's password or token. Default: the docker configuration of the job, or `github-token` on GHCR.",
+    ),
+    input("job-status", Kind::Text, "${{ job.status }}", "Filled in by the action: the job's status so far."),
+    input("check-run-id", Kind::Text, "${{ job.check_run_id }}", "Filled in by the action: the job's own check run."),
+    input("ref", Kind::Text, "${{ github.ref }}", "The Git reference that is promoted."),
+    input("timeout", Kind::Duration, "", "The deadline of the whole step, e.g. `30m`."),
+    input(
+        "anchor",
+        Kind::Text,
+        "",
+        "For `audit`: a chain head noted earlier, `deployment-id:number:hash`, as the job summary shows it.",
+    ),
+    input("audit-file", Kind::Text, "", "For `audit`: verify this exported trail instead of the ledger."),
+    input("log-format", Kind::Text, "text", "`text` for people, `json` for machines."),
+];
+
+/// Checked inputs.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// `operation`.
+    pub operation: Operation,
+    /// `config`, where it was given by hand.
+    pub config: Option<String>,
+    /// `environment`.
+    pub environment: Option<String>,
+    /// `services`.
+    pub services: Vec<String>,
+    /// `image`.
+    pub image: Option<String>,
+    /// `to`.
+    pub to: Option<String>,
+    /// `digest`.
+    pub digest: Option<Digest>,
+    /// `version`.
+    pub version: Option<String>,
+    /// `deployment-id`.
+    pub deployment_id: Option<DeploymentId>,
+    /// `until`.
+    pub until: Option<Stage>,
+    /// `requestor`.
+    pub requestor: Option<String>,
+    /// `reason`.
+    pub reason: Option<String>,
+    /// `mode`.
+    pub mode: Option<String>,
+    /// `variables`.
+    pub variables: BTreeMap<String, String>,
+    /// `confirm`.
+    pub confirm: Option<String>,
+    /// `force`.
+    pub force: bool,
+    /// `override`.
+    pub overrides: Vec<String>,
+    /// `dry-run`.
+    pub dry_run: bool,
+    /// `database-url`.
+    pub database_url: Option<SecretString>,
+    /// `database-host`.
+    pub database_host: Option<String>,
+    /// `database-port`.
+    pub database_port: Option<u16>,
+    /// `database-user`.
+    pub database_user: Option<String>,
+    /// `database-password`.
+    pub database_password: Option<SecretString>,
+    /// `database-name`.
+    pub database_name: Option<String>,
+    /// `github-token`.
+    pub github_token: Option<SecretString>,
+    /// `registry-username`.
+    pub registry_username: Option<String>,
+    /// `registry-password`.
+    pub registry_password: Option<SecretString>,
+    /// `job-status`.
+    pub job_status: Option<String>,
+    /// `check-run-id`.
+    pub check_run_id: Option<String>,
+    /// `ref`.
+    pub git_ref: Option<String>,
+    /// `timeout`.
+    pub timeout: Option<Duration>,
+    /// `anchor`.
+    pub anchor: Option<String>,
+    /// `audit-file`.
+    pub audit_file: Option<String>,
+    /// Whether logs are for machines.
+    pub json_logs: bool,
+}
+
+/// What came of reading the command line.
+#[derive(Debug)]
+pub enum Read {
+    /// Inputs, as text by name.
+    Given(Given),
+    /// A text to show, and nothing else to do: help or version.
+    Shown(String),
+}
+
+/// Inputs as they were given: texts by name, empty ones left out.
+#[derive(Default)]
+pub struct Given(BTreeMap<&'static str, String>);
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The command line, made from the table.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Command::new("tidegate")
+        // `--version` is the candidate's version; this program's own is `-V`.
+        .disable_version_flag(true)
+        .about("Promotes a tested container image from one environment to the next, and takes it back when it does not live")
+        .after_help(
+            "Every flag is also an input of the action, and can be given as an environment variable: TIDEGATE_ and its \
+             name in upper case with underscores, e.g. TIDEGATE_DATABASE_URL. Secrets belong there and not on the \
+             command line, where others on the machine can read them.",
+        )
+        .arg(Arg::new("V").short('V').help("Print this program's version").action(ArgAction::SetTrue))
+        .arg(Arg::new("OPERATION").help("The same as --operation").required(false));
+    for one in INPUTS {
+        let about = if one.default.is_empty() || one.default.starts_with("${{") {
+            one.about.to_owned()
+        } else {
+            format!("{} [default: {}]", one.about, one.default)
+        };
+        let mut arg = Arg::new(one.name).long(one.name).help(about).action(ArgAction::Append).allow_hyphen_values(true);
+        arg = match one.kind {
+            Kind::Boolean => {
+                arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOLEAN")
+            }
+            Kind::Duration => arg.value_name("TIME"),
+            Kind::Pairs => arg.value_name("NAME=VALUE"),
+            Kind::Text | Kind::Secret | Kind::List => arg.value_name("TEXT"),
+        };
+        command = command.arg(arg);
+    }
+    command
+}
+
+/// Reads the inputs: from the command line first, then from `INPUT_*` as the runner sets them (upper case, hyphens kept),
+/// then from `TIDEGATE_*` (upper case, hyphens as underscores).
+///
+/// # Errors
+/// [`Code::InputInvalid`] for a flag that does not exist or has no value.
+pub fn read(arguments: &[String], environment: &Environment) -> Result<Read, Box<Fault>> {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) if matches.get_flag("V") => {
+            return Ok(Read::Shown(format!("tidegate {}\n", env!("CARGO_PKG_VERSION"))));
+        }
+        Ok(matches) => matches,
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
+            return Ok(Read::Shown(error.render().to_string()));
+        }
+        Err(error) => {
+            let text = error.render().to_string();
+            let text = text.trim_start_matches("error: ").trim();
+            let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+            let tip = rest
+                .lines()
+                .find(|line| line.trim_start().starts_with("tip:"))
+                .unwrap_or("run `tidegate --help` to see the flags");
+            return Err(Box::new(
+                Fault::new(Code::InputInvalid, what).with_fix(tip.trim().trim_start_matches("tip: ")),
+            ));
+        }
+    };
+    let mut given = Given::default();
+    for one in INPUTS {
+        let flags: Vec<&str> = matches.get_many::<String>(one.name).into_iter().flatten().map(String::as_str).collect();
+        let positional =
+            if one.name == "operation" { matches.get_one::<String>("OPERATION").map(String::as_str) } else { None };
+        let text = if let Some(operation) = positional {
+            Some(operation.to_owned())
+        } else if flags.is_empty() {
+            let upper = one.name.to_ascii_uppercase();
+            environment
+                .get(&format!("INPUT_{upper}"))
+                .or_else(|| environment.get(&format!("TIDEGATE_{}", upper.replace('-', "_"))))
+                .map(ToOwned::to_owned)
+        } else {
+            Some(flags.join("\n"))
+        };
+        if let Some(text) = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
+            given.0.insert(one.name, text);
+        }
+    }
+    Ok(Read::Given(given))
+}
+
+impl Given {
+    /// Whether logs are to be for machines; known before anything else is checked.
+    #[must_use]
+    pub fn wants_json_logs(&self) -> bool {
+        self.0.get("log-format").is_some_and(|format| format == "json")
+    }
+
+    /// Every secret among the inputs, to be masked.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        INPUTS.iter().filter(|one| one.kind == Kind::Secret).filter_map(|one| self.0.get(one.name)).map(String::as_str)
+    }
+
+    /// Checks the inputs, all of them, so that every mistake is told at once.
+    ///
+    /// # Errors
+    /// [`Code::InputInvalid`], naming each input that is wrong, and how to write it.
+    pub fn check(&self) -> Result<Inputs, Box<Fault>> {
+        let mut reader = Reader { given: self, wrong: Vec::new() };
+        let inputs = Inputs {
+            operation: reader.parsed("operation", operation).unwrap_or(Operation::Promote),
+            config: reader.text("config"),
+            environment: reader.text("environment"),
+            services: reader.list("services"),
+            image: reader.text("image"),
+            to: reader.text("to"),
+            digest: reader.parsed("digest", parse),
+            version: reader.text("version"),
+            deployment_id: reader.parsed("deployment-id", parse),
+            until: reader.parsed("until", parse),
+            requestor: reader.text("requestor"),
+            reason: reader.text("reason"),
+            mode: reader.text("mode"),
+            variables: reader.parsed("variables", pairs).unwrap_or_default(),
+            confirm: reader.text("confirm"),
+            force: reader.parsed("force", boolean).unwrap_or(false),
+            overrides: reader.list("override"),
+            dry_run: reader.parsed("dry-run", boolean).unwrap_or(false),
+            database_url: reader.secret("database-url"),
+            database_host: reader.text("database-host"),
+            database_port: reader.parsed("database-port", port),
+            database_user: reader.text("database-user"),
+            database_password: reader.secret("database-password"),
+            database_name: reader.text("database-name"),
+            github_token: reader.secret("github-token"),
+            registry_username: reader.text("registry-username"),
+            registry_password: reader.secret("registry-password"),
+            job_status: reader.text("job-status"),
+            check_run_id: reader.text("check-run-id"),
+            git_ref: reader.text("ref"),
+            timeout: reader.parsed("timeout", duration),
+            anchor: reader.text("anchor"),
+            audit_file: reader.text("audit-file"),
+            json_logs: reader.parsed("log-format", log_format).unwrap_or(false),
+        };
+        reader.contradictions(&inputs);
+        if reader.wrong.is_empty() { Ok(inputs) } else { Err(reader.fault()) }
+    }
+}
+
+struct Reader<'a> {
+    given: &'a Given,
+    wrong: Vec<(String, String)>,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        debug_assert!(INPUTS.iter().any(|one| one.name == name), "{name} is not in the table");
+        self.given.0.get(name).cloned()
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        self.text(name).map(|text| items(&text)).unwrap_or_default()
+    }
+
+    fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match parse(&self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.wrong.push((name.to_owned(), why));
+                None
+            }
+        }
+    }
+
+    /// What cannot be asked for together, whatever the configuration says.
+    fn contradictions(&mut self, inputs: &Inputs) {
+        let mut wrong = |name: &str, why: &str| self.wrong.push((name.to_owned(), why.to_owned()));
+        if inputs.force && inputs.reason.is_none() {
+            wrong("force", "needs a `reason`, which is recorded");
+        }
+        if !inputs.overrides.is_empty() && inputs.reason.is_none() {
+            wrong("override", "needs a `reason`, which is recorded");
+        }
+        for one in &inputs.overrides {
+            if !matches!(one.as_str(), "freeze" | "bad-digest") {
+                wrong("override", &format!("`{one}` cannot be passed over; `freeze` and `bad-digest` can"));
+            }
+        }
+        if inputs.to.is_some() && inputs.image.is_none() && inputs.environment.is_none() {
+            wrong("to", "says where to, and `image` does not say what");
+        }
+        if inputs.to.is_some() && inputs.environment.is_some() {
+            wrong("to", "is for a promotion without a configuration; an `environment` has its own target");
+        }
+        if inputs.until == Some(Stage::Report) {
+            wrong("until", "`report` is the last stage: leave `until` out");
+        }
+        if inputs.database_url.is_some() && (inputs.database_host.is_some() || inputs.database_name.is_some()) {
+            wrong("database-url", "and its parts (`database-host` and the others) are given; give one of the two");
+        }
+        if inputs.database_url.is_none() && inputs.database_host.is_none() {
+            for (name, given) in [
+                ("database-port", inputs.database_port.is_some()),
+                ("database-user", inputs.database_user.is_some()),
+                ("database-password", inputs.database_password.is_some()),
+                ("database-name", inputs.database_name.is_some()),
+            ] {
+                if given {
+                    wrong(name, "is given without `database-host`");
+                }
+            }
+        }
+        if inputs.operation == Operation::Rollback && inputs.confirm.as_deref() != Some("ROLLBACK") {
+            wrong("confirm", "must be `ROLLBACK` for a rollback by hand");
+        }
+    }
+
+    fn fault(self) -> Box<Fault> {
+        let message = match self.wrong.as_slice() {
+            [(name, why)] => format!("input `{name}`: {why}"),
+            many => {
+                let lines: Vec<String> = many.iter().map(|(name, why)| format!("`{name}`: {why}")).collect();
+                format!("{} inputs are wrong: {}", many.len(), lines.join("; "))
+            }
+        };
+        Box::new(Fault::new(Code::InputInvalid, message))
+    }
+}
+
+fn parse<T: FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn operation(text: &str) -> Result<Operation, String> {
+    text.parse().map_err(|text: String| {
+        let names: Vec<&str> = Operation::ALL.into_iter().map(Operation::name).collect();
+        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, &text) <= 2);
+        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        format!("`{text}` is not an operation ({}){hint}", names.join(", "))
+    })
+}
+
+/// YAML 1.2's core schema, as the toolkit's `getBooleanInput` reads it.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        _ => Err(format!("`{text}` is neither `true` nor `false`")),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("`{text}` is not a port"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is not a time ({error}); write e.g. `30m`"))?;
+    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+fn log_format(text: &str) -> Result<bool, String> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(format!("`{text}` is neither `text` nor `json`")),
+    }
+}
+
+fn items(text: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for item in text.split(['\n', ',']).map(str::trim).filter(|item| !item.is_empty()) {
+        if !items.iter().any(|known| known == item) {
+            items.push(item.to_owned());
+        }
+    }
+    items
+}
+
+fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut pairs = BTreeMap::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once('=').ok_or_else(|| format!("`{line}` is not `name=value`"))?;
+        let name = name.trim();
+        let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !good {
+            return Err(format!("`{name}` is not a name: letters, digits and `_`, a letter first"));
+        }
+        if pairs.insert(name.to_owned(), value.trim().to_owned()).is_some() {
+            return Err(format!("`{name}` is given twice"));
+        }
+    }
+    Ok(pairs)
+}
+
+impl Inputs {
+    /// The ledger's address with its parts exposed for the ledger alone.
+    #[must_use]
+    pub fn database_password_text(&self) -> Option<&str> {
+        self.database_password.as_ref().map(|secret| secret.expose_secret())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn checked(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Inputs, Box<Fault>> {
+        let arguments: Vec<String> =
+            std::iter::once("tidegate").chain(arguments.iter().copied()).map(ToOwned::to_owned).collect();
+        match read(&arguments, &environment(variables))? {
+            Read::Given(given) => given.check(),
+            Read::Shown(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn the_runner_and_the_command_line_say_the_same() {
+        let from_runner = checked(
+            &[],
+            &[
+                ("INPUT_OPERATION", "plan"),
+                ("INPUT_DEPLOYMENT-ID", "1732185300-abc123def456"),
+                ("INPUT_SERVICES", "api,\nweb, api"),
+                ("INPUT_FORCE", "True"),
+                ("INPUT_REASON", " because "),
+                ("INPUT_IMAGE", ""),
+                ("INPUT_TIMEOUT", "1h 30m"),
+                ("INPUT_VARIABLES", "site=example\nid = 12=3\n"),
+            ],
+        )
+        .unwrap();
+        let from_flags = checked(
+            &[
+                "plan",
+                "--deployment-id",
+                "1732185300-abc123def456",
+                "--services=api",
+                "--services",
+                "web",
+                "--force",
+                "--reason",
+                "because",
+                "--timeout",
+                "1h30m",
+                "--variables",
+                "site=example",
+                "--variables",
+                "id=12=3",
+            ],
+            &[],
+        )
+        .unwrap();
+        for inputs in [from_runner, from_flags] {
+            assert_eq!(inputs.operation, Operation::Plan);
+            assert_eq!(inputs.services, ["api", "web"]);
+            assert!(inputs.force);
+            assert_eq!(inputs.reason.as_deref(), Some("because"));
+            assert_eq!(inputs.image, None);
+            assert_eq!(inputs.timeout, Some(Duration::from_secs(5400)));
+            assert_eq!(inputs.variables["id"], "12=3");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment() {
+        let inputs =
+            checked(&["--environment", "a"], &[("INPUT_ENVIRONMENT", "b"), ("TIDEGATE_ENVIRONMENT", "c")]).unwrap();
+        assert_eq!(inputs.environment.as_deref(), Some("a"));
+        let inputs = checked(&[], &[("INPUT_ENVIRONMENT", "b"), ("TIDEGATE_ENVIRONMENT", "c")]).unwrap();
+        assert_eq!(inputs.environment.as_deref(), Some("b"));
+        let inputs = checked(&[], &[("TIDEGATE_DATABASE_NAME", "x"), ("TIDEGATE_DATABASE_HOST", "h")]).unwrap();
+        assert_eq!(inputs.database_name.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let fault = checked(
+            &[],
+            &[
+                ("INPUT_OPERATION", "promoet"),
+                ("INPUT_DIGEST", "sha256:abc"),
+                ("INPUT_FORCE", "yes"),
+                ("INPUT_DATABASE-PORT", "0"),
+                ("INPUT_TIMEOUT", "soon"),
+                ("INPUT_UNTIL", "deploy"),
+            ],
+        )
+        .unwrap_err();
+        assert_eq!(fault.code, Code::InputInvalid);
+        for part in [
+            "did you mean `promote`",
+            "`digest`",
+            "neither `true` nor `false`",
+            "not a port",
+            "`30m`",
+            "`deploy` is not a stage",
+        ] {
+            assert!(fault.message.contains(part), "{part} is not in: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (variables, part) in [
+            (&[("INPUT_FORCE", "true")][..], "needs a `reason`"),
+            (&[("INPUT_OVERRIDE", "signature"), ("INPUT_REASON", "x")], "cannot be passed over"),
+            (&[("INPUT_TO", "production")], "does not say what"),
+            (&[("INPUT_OPERATION", "rollback")], "must be `ROLLBACK`"),
+            (&[("INPUT_DATABASE-USER", "x")], "without `database-host`"),
+            (&[("INPUT_DATABASE-URL", "x"), ("INPUT_DATABASE-HOST", "y")], "one of the two"),
+            (&[("INPUT_VARIABLES", "a b=c")], "is not a name"),
+        ] {
+            let fault = checked(&[], variables).unwrap_err();
+            assert!(fault.message.contains(part), "{part} is not in: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_has_a_hint() {
+        let fault = checked(&["--imgae", "x"], &[]).unwrap_err();
+        assert!(fault.message.contains("--imgae") && fault.fix.contains("--image"), "{fault:?}");
+    }
+
+    #[test]
+    fn no_debug_output_holds_a_secret() {
+        let inputs =
+            checked(&[], &[("INPUT_DATABASE-URL", "postgres://u:hunter2@h/d"), ("INPUT_GITHUB-TOKEN", "hunter2")])
+                .unwrap();
+        assert!(!format!("{inputs:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}
