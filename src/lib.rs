@@ -18,3 +18,4 @@ mod crashpoint;
 pub mod http;
 pub mod ledger;
 pub mod promotion;
+pub mod report;

@@ -1,0 +1,151 @@
+//! The values of the action's outputs.
+
+use serde_json::{Value, json};
+
+use crate::promotion::event::{Conclusion, Decision};
+use crate::promotion::fault::{Category, Exit, Severity};
+use crate::promotion::run::Run;
+use crate::promotion::state::State;
+
+/// The version of the output `result`; it grows when a field changes its meaning or goes.
+const RESULT_SCHEMA: u32 = 1;
+
+/// Where a visit left its files, as the workspace's user writes the paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// The folder with the stages' logs.
+    pub log: String,
+    /// `record.json`.
+    pub record: String,
+    /// `audit.jsonl`.
+    pub audit: String,
+    /// `report.md`.
+    pub report: String,
+}
+
+/// What a later job is to do, as far as the run itself tells.
+#[must_use]
+pub fn decision(run: &Run) -> Decision {
+    match &run.ended {
+        Some(ended) if ended.exit == Exit::Done => Decision::Proceed,
+        Some(_) => Decision::Stop,
+        None => run.visits.last().and_then(|visit| visit.ended).map_or(Decision::Stop, |(_, decision)| decision),
+    }
+}
+
+/// `SUCCESS` or `FAILURE`; empty while the run goes on.
+#[must_use]
+pub fn status(run: &Run) -> &'static str {
+    match &run.ended {
+        Some(ended) if ended.exit == Exit::Done => "SUCCESS",
+        Some(_) => "FAILURE",
+        None if run.state == State::Interrupted => "FAILURE",
+        None => "",
+    }
+}
+
+/// The faults counted, as the output `errors` has them: every category and severity, also those that did not occur.
+#[must_use]
+pub fn errors(run: &Run) -> Value {
+    let by_category = run.faults_by_category();
+    let by_severity = run.faults_by_severity();
+    let categories: serde_json::Map<String, Value> = Category::ALL
+        .into_iter()
+        .map(|one| (one.name().to_owned(), by_category.get(&one).copied().unwrap_or_default().into()))
+        .collect();
+    let severities: serde_json::Map<String, Value> = Severity::ALL
+        .into_iter()
+        .map(|one| (one.name().to_owned(), by_severity.get(&one).copied().unwrap_or_default().into()))
+        .collect();
+    json!({ "category": categories, "severity": severities })
+}
+
+/// Each service with what was promoted.
+#[must_use]
+pub fn images(run: &Run) -> Value {
+    let plan = run.plan.as_ref().map(|(plan, _)| plan);
+    run.candidates
+        .iter()
+        .map(|candidate| {
+            let planned = plan.and_then(|plan| plan.candidate(&candidate.service));
+            let image = planned.and_then(|planned| planned.image.as_ref());
+            json!({
+                "service": candidate.service,
+                "image": image.map(|image| image.target.at(image.digest.clone()).to_string()),
+                "version": planned.and_then(|planned| planned.version.as_ref()),
+                "digest": candidate.digest,
+                "previous_digest": image.and_then(|image| image.previous()),
+                "sequence": candidate.sequence,
+                "tags": image.map(|image| image.tags.iter().map(|tag| tag.tag.to_string()).collect::<Vec<_>>()).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// All outputs of a visit, by name.
+#[must_use]
+pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
+    let single = match run.candidates.as_slice() {
+        [candidate] => Some(candidate),
+        _ => None,
+    };
+    let image = run
+        .plan
+        .as_ref()
+        .zip(single)
+        .and_then(|((plan, _), candidate)| plan.candidate(&candidate.service)?.image.as_ref());
+    let fault = run.decisive_fault();
+    let reason =
+        run.ended.as_ref().and_then(|ended| ended.reason).map(|code| code.name().to_owned()).unwrap_or_default();
+    let failed = run
+        .stages
+        .iter()
+        .rev()
+        .find(|stage| matches!(stage.conclusion, Some(Conclusion::Failed | Conclusion::Errored)));
+    let text = |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
+    let decision = decision(run).name().to_owned();
+    let images = images(run);
+    let errors = errors(run);
+    let result = json!({
+        "schema": RESULT_SCHEMA,
+        "deployment_id": run.id,
+        "operation": run.opening.operation,
+        "environment": run.opening.environment,
+        "state": run.state,
+        "decision": decision,
+        "status": status(run),
+        "reason_code": reason,
+        "images": images,
+        "errors": errors,
+        "audit_head": { "seq": run.seq, "hash": run.head },
+    });
+    let value = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        value("deployment-id", run.id.to_string()),
+        value("state", run.state.to_string()),
+        value("decision", decision),
+        value("reason-code", reason),
+        value("result", result.to_string()),
+        value("status", status(run).to_owned()),
+        value("sequence", text(single.and_then(|one| one.sequence.as_ref()).map(|one| one as &dyn ToString))),
+        value("digest", text(single.and_then(|one| one.digest.as_ref()).map(|one| one as &dyn ToString))),
+        value("previous-digest", text(image.and_then(|image| image.previous()).map(|one| one as &dyn ToString))),
+        value("images", images.to_string()),
+        value("approved-by", String::new()),
+        value("health", String::new()),
+        value("success-rate", String::new()),
+        value("rolled-back", "false".to_owned()),
+        value("rollback-digest", String::new()),
+        value("failed-stage", text(failed.map(|stage| &stage.stage as &dyn ToString))),
+        value(
+            "error-category",
+            text(fault.filter(|_| run.ended.is_some()).map(|fault| &fault.category as &dyn ToString)),
+        ),
+        value("error-count", run.faults.len().to_string()),
+        value("errors", errors.to_string()),
+        value("log-path", paths.log.clone()),
+        value("record-path", paths.record.clone()),
+        value("audit-path", paths.audit.clone()),
+        value("report-path", paths.report.clone()),
+    ]
+}

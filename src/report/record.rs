@@ -1,0 +1,110 @@
+//! The deployment record, `record.json`.
+
+use serde_json::{Map, Value, json};
+
+use super::outputs;
+use crate::promotion::event::{Conclusion, Consent};
+use crate::promotion::run::Run;
+use crate::promotion::stage::Stage;
+
+/// The version of the record; it grows when a field changes its meaning or goes.
+const SCHEMA: u32 = 1;
+
+/// The deployment record of a run.
+#[must_use]
+pub fn record(run: &Run) -> Value {
+    let plan = run.plan.as_ref().map(|(plan, _)| plan);
+    let single = match run.candidates.as_slice() {
+        [candidate] => Some(candidate),
+        _ => None,
+    };
+    let previous = single.and_then(|one| plan?.candidate(&one.service)?.image.as_ref()?.previous());
+    let ended = run.ended.as_ref();
+    json!({
+        "schema": SCHEMA,
+        "timestamp": run.updated_at,
+        "deployment_id": run.id,
+        "operation": run.opening.operation,
+        "environment": run.opening.environment,
+        "status": status(run),
+        "state": run.state,
+        "reason_code": ended.and_then(|ended| ended.reason),
+        "git_sha": run.opening.commit,
+        "git_ref": run.opening.git_ref,
+        "repository": run.opening.scope,
+        "workflow": run.opening.workflow,
+        "requestor": run.opening.requestor,
+        "reason": run.opening.reason,
+        "sequence": single.and_then(|one| one.sequence),
+        "digest": single.and_then(|one| one.digest.as_ref()),
+        "previous_digest": previous,
+        "services_deployed": services_deployed(run),
+        "images": outputs::images(run),
+        "health_checks": Map::new(),
+        "rollback_available": rollback_available(run),
+        "plan": run.plan.as_ref().map(|(_, hash)| hash),
+        "validation": run.findings,
+        "forced": run.forced.as_ref().map(|forced| json!({ "by": forced.by, "reason": forced.reason, "checks": forced.checks })),
+        "approvals": approvals(run),
+        "errors": run.faults.iter().map(|one| json!({ "at": one.at, "fault": one.fault })).collect::<Value>(),
+        "error_counts": outputs::errors(run),
+        "retries": run.retries.len(),
+        "timings": timings(run),
+        "traffic": run.traffic(),
+        "started_at": run.opened_at,
+        "ended_at": ended.map(|ended| ended.at),
+        "audit_head": { "seq": run.seq, "hash": run.head },
+        "version": run.opening.version,
+    })
+}
+
+fn status(run: &Run) -> &'static str {
+    match outputs::status(run) {
+        "SUCCESS" => "success",
+        "FAILURE" => "failure",
+        _ => "running",
+    }
+}
+
+/// The services whose tags moved, or were found in place, in a run that succeeded that far.
+fn services_deployed(run: &Run) -> Vec<&str> {
+    let nothing_to_do = run.plan.as_ref().is_some_and(|(plan, _)| plan.stages.is_empty());
+    run.candidates.iter().filter(|one| one.moved || nothing_to_do).map(|one| one.service.as_str()).collect()
+}
+
+/// Whether every service has a digest to go back to.
+fn rollback_available(run: &Run) -> bool {
+    run.plan.as_ref().is_some_and(|(plan, _)| {
+        !plan.candidates.is_empty()
+            && plan.candidates.iter().all(|one| {
+                one.image
+                    .as_ref()
+                    .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
+            })
+    })
+}
+
+fn approvals(run: &Run) -> Value {
+    match &run.consent {
+        None => json!([]),
+        Some((plan, Consent::Policy { because })) => json!([{ "by": "policy", "because": because, "plan": plan }]),
+    }
+}
+
+/// Each stage with its time; a stage that was begun again is there again.
+fn timings(run: &Run) -> Value {
+    run.stages
+        .iter()
+        .filter(|stage| stage.stage == Stage::Conditions || stage.conclusion != Some(Conclusion::Skipped))
+        .map(|stage| {
+            json!({
+                "stage": stage.stage,
+                "visit": stage.visit,
+                "started_at": stage.started_at,
+                "ended_at": stage.ended_at,
+                "duration_ms": stage.ended_at.map(|ended| (ended - stage.started_at).num_milliseconds()),
+                "conclusion": stage.conclusion,
+            })
+        })
+        .collect()
+}
