@@ -75,3 +75,207 @@ pub fn ending(run: &Run) -> Ending {
     };
     Ending { state: State::Failed, exit, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::promotion::act::{Act, Outcome};
+    use crate::promotion::digest::Digest;
+    use crate::promotion::event::{Event, Opening, Operation, Record, Traffic, VisitOpening};
+    use crate::promotion::fault::Fault;
+    use crate::promotion::identity::DeploymentId;
+    use crate::promotion::plan::{Estimate, Plan};
+
+    /// A run whose events are written straight into the fold.
+    struct Journal {
+        run: Run,
+        records: Vec<Record>,
+    }
+
+    impl Journal {
+        fn new() -> Self {
+            let at = DateTime::from_timestamp(1_732_185_300, 0).unwrap();
+            let opening = Opening {
+                key: None,
+                scope: "acme/api".to_owned(),
+                operation: Operation::Promote,
+                environment: "production".to_owned(),
+                services: vec!["api".to_owned()],
+                requestor: "octocat".to_owned(),
+                actor: None,
+                reason: None,
+                mode: None,
+                variables: std::collections::BTreeMap::new(),
+                commit: None,
+                git_ref: None,
+                workflow: None,
+                configuration: None,
+                predecessor: None,
+                rolls_back: None,
+                version: "0".to_owned(),
+            };
+            let record = record(&DeploymentId::new(at, "abc"), 1, at, Event::RunOpened(Box::new(opening)));
+            let run = Run::fold([&record]).unwrap();
+            Self { run, records: vec![record] }
+        }
+
+        fn write(&mut self, event: Event) {
+            let record =
+                record(&self.run.id, self.run.seq + 1, self.run.updated_at + TimeDelta::milliseconds(5), event);
+            self.run.apply(&record).unwrap_or_else(|error| panic!("{error}; the state is {}", self.run.state));
+            self.records.push(record);
+        }
+
+        fn enter(&mut self, to: State) {
+            if self.run.state != to {
+                self.write(Event::StateChanged { to });
+            }
+        }
+    }
+
+    fn record(run: &DeploymentId, seq: u64, at: DateTime<Utc>, event: Event) -> Record {
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event, "an event must be read as it was written");
+        Record { run: run.clone(), seq, at, previous: String::new(), hash: format!("{seq:064}"), text, event }
+    }
+
+    /// What a stage may come to.
+    #[derive(Debug, Clone, Copy)]
+    enum Fate {
+        Good,
+        Bad,
+        CutOff,
+    }
+
+    fn fate() -> impl Strategy<Value = Fate> {
+        prop_oneof![6 => Just(Fate::Good), 1 => Just(Fate::Bad), 2 => Just(Fate::CutOff)]
+    }
+
+    fn until() -> impl Strategy<Value = Option<Stage>> {
+        proptest::option::of(proptest::sample::select(&Stage::ALL[..7]))
+    }
+
+    /// Plays one stage as a visit would.
+    fn play(journal: &mut Journal, stage: Stage, fate: Fate, plan: &Plan) {
+        journal.enter(State::working(stage));
+        journal.write(Event::StageStarted { stage });
+        let mut open = None;
+        if stage == Stage::Conditions {
+            journal.write(Event::Planned {
+                plan: Box::new(plan.clone()),
+                hash: plan.hash(),
+                estimate: Estimate::default(),
+            });
+        }
+        if stage == Stage::Copy {
+            journal.write(Event::Intent { stage, act: Act::MoveTags { moves: Vec::new() } });
+            open = Some(journal.run.seq);
+        }
+        let conclusion = match fate {
+            Fate::CutOff => {
+                journal.write(Event::Interrupted { cause: "crash".to_owned() });
+                return;
+            }
+            Fate::Good => Conclusion::Done,
+            Fate::Bad => Conclusion::Failed,
+        };
+        if let Some(intent) = open.filter(|_| conclusion == Conclusion::Done) {
+            journal.write(Event::Settled { intent, outcome: Outcome::TagsMoved { found: false } });
+        }
+        let after = match (stage, conclusion) {
+            (Stage::Approval, Conclusion::Done) => Some(State::ApprovalGranted),
+            (Stage::Validation, Conclusion::Done) => Some(State::ValidationPassed),
+            (Stage::Validation, _) => Some(State::ValidationFailed),
+            (Stage::Copy, Conclusion::Done) => Some(State::PromotionSucceeded),
+            (Stage::Copy, _) => Some(State::PromotionFailed),
+            (Stage::Report, _) => Some(State::NotificationsSent),
+            _ => None,
+        };
+        if let Some(to) = after {
+            journal.enter(to);
+        }
+        if conclusion == Conclusion::Failed {
+            journal.write(Event::Faulted(Box::new(Fault::new(Code::CheckFailed, "x").in_stage(stage))));
+        }
+        journal.write(Event::StageEnded { stage, conclusion, note: None, traffic: Traffic::default() });
+    }
+
+    proptest! {
+        /// Whatever happens in the stages, and wherever visits end: no illegal event is ever needed, the run ends, it
+        /// ends once, and the fold of its records is what was folded on the way.
+        #[test]
+        fn every_run_ends_and_no_illegal_event_is_needed(
+            fates in proptest::collection::vec(fate(), 60), untils in proptest::collection::vec(until(), 30), nothing_to_do: bool,
+        ) {
+            let plan = Plan {
+                environment: "production".to_owned(),
+                candidates: Vec::new(),
+                stages: if nothing_to_do { Vec::new() } else { Stage::ALL.to_vec() },
+                configuration: Some(Digest::sha256(b"")),
+                inputs: std::collections::BTreeMap::new(),
+            };
+            let mut journal = Journal::new();
+            let mut fates = fates.into_iter();
+            let mut untils = untils.into_iter().chain(std::iter::repeat(None));
+            let mut visits = 0;
+            'run: loop {
+                visits += 1;
+                prop_assert!(visits < 200, "the run does not end");
+                let until = untils.next().flatten();
+                journal.write(Event::VisitStarted(VisitOpening { number: visits, until, ..VisitOpening::default() }));
+                loop {
+                    match next(&journal.run, until) {
+                        Next::Begin(stage) => {
+                            // When the fates run out everything goes well.
+                            let fate = fates.next().unwrap_or(Fate::Good);
+                            play(&mut journal, stage, fate, &plan);
+                            if matches!(fate, Fate::CutOff) {
+                                break;
+                            }
+                        }
+                        Next::Leave(decision) => {
+                            journal.write(Event::VisitEnded { decision });
+                            break;
+                        }
+                        Next::End(ending) => {
+                            journal.write(Event::RunEnded { state: ending.state, exit: ending.exit, reason: ending.reason });
+                            break 'run;
+                        }
+                        Next::Over => prop_assert!(false, "over without an end"),
+                    }
+                }
+            }
+            prop_assert_eq!(next(&journal.run, None), Next::Over);
+            let ended = journal.run.ended.clone().unwrap();
+            let good = ended.state == State::CompletedSuccessfully;
+            prop_assert_eq!(good, ended.exit == Exit::Done);
+            if nothing_to_do {
+                prop_assert!(!journal.run.changed_the_world());
+            }
+            prop_assert_eq!(Run::fold(&journal.records).unwrap(), journal.run);
+        }
+
+        /// Any event whatever either follows or is refused, and a refused one changes nothing.
+        #[test]
+        fn a_refused_event_changes_nothing(states in proptest::collection::vec(proptest::sample::select(&State::ALL[..]), 1..40)) {
+            let mut journal = Journal::new();
+            for to in states {
+                let event = if State::FINAL.contains(&to) {
+                    Event::RunEnded { state: to, exit: Exit::Failed, reason: None }
+                } else {
+                    Event::StateChanged { to }
+                };
+                let before = journal.run.clone();
+                let next = record(&before.id, before.seq + 1, before.updated_at, event);
+                if journal.run.apply(&next).is_err() {
+                    prop_assert_eq!(&journal.run, &before);
+                } else {
+                    prop_assert!(before.state.may_become(to) && before.ended.is_none());
+                }
+            }
+        }
+    }
+}

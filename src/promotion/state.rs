@@ -321,3 +321,86 @@ impl fmt::Display for State {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn reachable(from: State) -> BTreeSet<State> {
+        let mut seen = BTreeSet::from([from]);
+        let mut open = vec![from];
+        while let Some(state) = open.pop() {
+            for next in state.successors() {
+                if seen.insert(*next) {
+                    open.push(*next);
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn every_state_is_reached_and_every_way_leads_to_an_end() {
+        let all: BTreeSet<State> = State::ALL.into_iter().collect();
+        assert_eq!(reachable(State::Initializing), all);
+        for state in State::ALL {
+            assert!(State::FINAL.iter().any(|end| reachable(state).contains(end)), "{state} has no end");
+            assert!(!state.may_become(state), "{state} becomes itself");
+            let named = serde_json::to_value(state).unwrap();
+            assert_eq!(named, state.name());
+        }
+    }
+
+    #[test]
+    fn an_end_is_an_end_but_what_was_rolled_back_may_still_be_reported() {
+        for state in
+            [State::CompletedSuccessfully, State::Failed, State::Cancelled, State::Rejected, State::Inconclusive]
+        {
+            assert!(state.successors().is_empty(), "{state} goes on");
+        }
+        assert!(State::RolledBack.may_become(State::GeneratingReports));
+        assert!(State::RollbackFailed.may_become(State::GeneratingReports));
+    }
+
+    #[test]
+    fn nothing_is_changed_before_it_was_validated_and_nobody_is_asked_after_it_was_changed() {
+        for state in State::ALL {
+            if state.may_become(State::PromotionRunning) {
+                assert!(
+                    matches!(state, State::ValidationPassed | State::PromotionRetrying | State::Interrupted),
+                    "{state}"
+                );
+            }
+            if state.may_become(State::PendingApproval) {
+                assert!(matches!(state, State::ValidatingConditions | State::Interrupted), "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn work_that_is_interrupted_can_be_taken_up_again() {
+        for stage in Stage::ALL {
+            let state = State::working(stage);
+            assert!(state.may_become(State::Interrupted) && State::Interrupted.may_become(state), "{state}");
+        }
+    }
+
+    #[test]
+    fn the_report_may_come_before_the_deployment() {
+        let way = [
+            State::PromotionSucceeded,
+            State::GeneratingReports,
+            State::NotificationsSent,
+            State::TriggeringDeployment,
+            State::Verifying,
+            State::GeneratingReports,
+            State::NotificationsSent,
+            State::CompletedSuccessfully,
+        ];
+        for pair in way.windows(2) {
+            assert!(pair[0].may_become(pair[1]), "{} does not become {}", pair[0], pair[1]);
+        }
+    }
+}
