@@ -1,6 +1,8 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
+pub mod lines;
 pub mod outputs;
+pub mod plan;
 pub mod record;
 pub mod summary;
 mod text;

@@ -29,6 +29,12 @@ pub(super) fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
+/// A time given in milliseconds.
+pub(super) fn millis(count: u64) -> String {
+    let start = DateTime::UNIX_EPOCH;
+    span(start, start + TimeDelta::milliseconds(i64::try_from(count).unwrap_or(i64::MAX / 2)))
+}
+
 /// A point in time, to the second.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()

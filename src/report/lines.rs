@@ -1,0 +1,114 @@
+//! One line of plain text for each event, for the console and the stages' logs.
+
+use super::text;
+use crate::promotion::act::{Act, Outcome, TagMove};
+use crate::promotion::check::{Finding, Verdict};
+use crate::promotion::event::{Consent, Event, Record};
+use crate::promotion::run::Run;
+use crate::promotion::untrusted::line;
+
+/// How much of a text that others wrote is shown in a line.
+const MAX: usize = 400;
+
+/// What an event says to a person; nothing for those that only matter to the program. `run` has taken the event in.
+#[must_use]
+pub fn lines(run: &Run, record: &Record) -> Vec<String> {
+    match &record.event {
+        Event::Resolved { service, reference, digest } => vec![format!("{service}: {reference} is {digest}")],
+        Event::SequenceTaken { service, number } => {
+            vec![format!("{service}: number {number} in {}", run.opening.environment)]
+        }
+        Event::Inspected { service, facts } => {
+            let platforms: Vec<String> = facts.platforms.iter().map(|one| one.platform.to_string()).collect();
+            vec![format!(
+                "{service}: {} in {} blobs, for {}",
+                text::bytes(facts.bytes),
+                facts.blobs,
+                if platforms.is_empty() { "no platform".to_owned() } else { line(&platforms.join(", "), MAX) }
+            )]
+        }
+        Event::Planned { plan, hash, .. } if plan.stages.is_empty() => {
+            vec![format!("nothing to do; the plan is {}", hash.short())]
+        }
+        Event::Planned { hash, estimate, .. } => vec![format!(
+            "the plan is {}: at least {} requests, {} through this machine",
+            hash.short(),
+            estimate.requests,
+            text::bytes(estimate.bytes)
+        )],
+        Event::Approved { consent: Consent::Policy { because }, .. } => vec![format!("approved by policy: {because}")],
+        Event::Checked { findings } => checked(findings),
+        Event::Forced { by, reason, checks } => {
+            vec![format!("FORCED by {}: {} (overruled: {})", line(by, 100), line(reason, MAX), checks.join(", "))]
+        }
+        Event::LeaseTaken { token } => vec![format!("{} is ours (token {token})", run.opening.environment)],
+        Event::Intent { act, .. } => intent(act),
+        Event::Settled { intent, outcome } => {
+            run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
+        }
+        Event::Retried { what, attempt, wait_ms, because } => vec![format!(
+            "{}: attempt {attempt} failed ({}), again in {}",
+            line(what, 200),
+            line(because, MAX),
+            text::millis(*wait_ms)
+        )],
+        Event::StageEnded { note: Some(note), .. } => vec![line(note, MAX)],
+        Event::Interrupted { cause } => vec![format!("interrupted: {}", line(cause, 100))],
+        Event::Imported { events } => vec![format!("{events} events from the file are in the ledger now")],
+        Event::Faulted(fault) => vec![format!("{}: {}", fault.severity, line(&fault.to_string(), 1000))],
+        _ => Vec::new(),
+    }
+}
+
+fn checked(findings: &[Finding]) -> Vec<String> {
+    let passed = findings.iter().filter(|one| one.verdict == Verdict::Pass).count();
+    let mut lines: Vec<String> = findings.iter().filter(|one| one.verdict >= Verdict::Warn).map(finding).collect();
+    lines.push(format!(
+        "{passed} of {} checks passed",
+        findings.iter().filter(|one| one.verdict != Verdict::Skipped).count()
+    ));
+    lines
+}
+
+fn finding(finding: &Finding) -> String {
+    let platform = finding.platform.as_ref().map(|one| format!(" ({one})")).unwrap_or_default();
+    let fix = finding.fix.as_deref().map(|fix| format!("; {}", line(fix, MAX))).unwrap_or_default();
+    format!(
+        "{}: {} {}{platform}: seen {}, wanted {}{fix}",
+        finding.service,
+        finding.verdict.name(),
+        finding.check,
+        line(&finding.seen, MAX),
+        line(&finding.wanted, MAX)
+    )
+}
+
+fn intent(act: &Act) -> Vec<String> {
+    match act {
+        Act::CopyContent { service, from, to } => vec![format!("{service}: bringing {from} to {to}")],
+        Act::KeepPrevious { service, tag, digest, .. } => vec![format!("{service}: keeping {digest} as {tag}")],
+        Act::MoveTags { moves } => moves.iter().map(moving).collect(),
+    }
+}
+
+fn moving(one: &TagMove) -> String {
+    let from = one.from.as_ref().map_or_else(|| "nothing".to_owned(), |digest| format!("sha {}", digest.short()));
+    format!("{}: {}:{} moves from {from} to sha {}", one.service, one.repository, one.tag, one.to.short())
+}
+
+fn settled(act: &Act, outcome: &Outcome) -> Vec<String> {
+    match outcome {
+        Outcome::ContentCopied(stats) => vec![format!(
+            "content is in place: {} manifests, {} blobs mounted or there, {} streamed ({}), {} attached",
+            stats.manifests,
+            stats.mounted,
+            stats.streamed,
+            text::bytes(stats.bytes),
+            stats.attached
+        )],
+        Outcome::PreviousKept => Vec::new(),
+        Outcome::TagsMoved { found: true } => vec!["the tags were moved by an earlier visit".to_owned()],
+        Outcome::TagsMoved { found: false } => vec!["the tags are moved".to_owned()],
+        Outcome::Failed { message, .. } => vec![format!("{} failed: {}", act.name(), line(message, MAX))],
+    }
+}
