@@ -4,6 +4,7 @@ pub mod context;
 pub mod environment;
 pub mod inputs;
 pub mod logging;
+pub mod metadata;
 pub mod outputs;
 pub mod printer;
 pub mod signals;
