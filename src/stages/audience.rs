@@ -1,0 +1,33 @@
+//! Who listens while a run goes on: the console, the stages' logs.
+
+use std::fmt;
+
+use crate::promotion::event::Record;
+use crate::promotion::run::Run;
+
+/// Hears what happens. It must not fail: nobody who listens can stop a run.
+pub trait Audience: Send + Sync + fmt::Debug {
+    /// An event was recorded; `run` has taken it in.
+    fn heard(&self, run: &Run, record: &Record);
+
+    /// Work is going on; said often, and kept nowhere.
+    fn progress(&self, text: &str);
+}
+
+/// Several who listen.
+#[derive(Debug)]
+pub struct Audiences(pub Vec<Box<dyn Audience>>);
+
+impl Audience for Audiences {
+    fn heard(&self, run: &Run, record: &Record) {
+        for one in &self.0 {
+            one.heard(run, record);
+        }
+    }
+
+    fn progress(&self, text: &str) {
+        for one in &self.0 {
+            one.progress(text);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One execution on a run: what is recorded, and under whose right.
+
+use std::sync::Arc;
+
+use super::audience::Audience;
+use crate::ledger::{Fence, Head, Ledger, LedgerError};
+use crate::promotion::act::{Act, Outcome};
+use crate::promotion::event::{Event, Record};
+use crate::promotion::fault::Fault;
+use crate::promotion::run::{IllegalEvent, Run};
+use crate::promotion::stage::Stage;
+use crate::promotion::state::State;
+
+/// A run in our hands: its fold, the ledger that it is written to, and the lease under which it is.
+#[derive(Debug)]
+pub struct Visit {
+    run: Run,
+    ledger: Arc<dyn Ledger>,
+    fence: Option<Fence>,
+    audience: Arc<dyn Audience>,
+}
+
+impl From<IllegalEvent> for Fault {
+    fn from(error: IllegalEvent) -> Self {
+        Self::defect(error.to_string())
+    }
+}
+
+impl Visit {
+    /// Takes up a run from its records, and lets everybody hear those that are new.
+    ///
+    /// # Errors
+    /// When the records are not a run's.
+    pub fn take_up(records: &[Record], new: bool, ledger: Arc<dyn Ledger>, audience: Arc<dyn Audience>) -> Result<Self, Fault> {
+        let run = Run::fold(records)?;
+        if new {
+            for record in records {
+                audience.heard(&run, record);
+            }
+        }
+        Ok(Self { run, ledger, fence: None, audience })
+    }
+
+    /// The run as it is now.
+    #[must_use]
+    pub const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// Who listens.
+    #[must_use]
+    pub fn audience(&self) -> &Arc<dyn Audience> {
+        &self.audience
+    }
+
+    /// The lease under which is written.
+    #[must_use]
+    pub const fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
+    }
+
+    /// Writes under this lease from now on.
+    pub fn hold(&mut self, fence: Option<Fence>) {
+        self.fence = fence;
+    }
+
+    /// Records events, all or none.
+    ///
+    /// # Errors
+    /// What the ledger says. When its answer was lost, the run is loaded again to learn what was done.
+    pub async fn record(&mut self, events: Vec<Event>) -> Result<(), Fault> {
+        let ledger = Arc::clone(&self.ledger);
+        let records = ledger.append(&Head::of(&self.run), self.fence.as_ref(), &events).await?;
+        self.take_in(&records)
+    }
+
+    /// Takes in records that the ledger made by itself.
+    ///
+    /// # Errors
+    /// When one cannot follow: a defect.
+    pub fn take_in(&mut self, records: &[Record]) -> Result<(), Fault> {
+        for record in records {
+            self.run.apply(record)?;
+            self.audience.heard(&self.run, record);
+        }
+        Ok(())
+    }
+
+    /// Records one event.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub async fn note(&mut self, event: Event) -> Result<(), Fault> {
+        self.record(vec![event]).await
+    }
+
+    /// Enters a state, unless the run is in it.
+    ///
+    /// # Errors
+    /// What the ledger says; a defect when the state cannot follow.
+    pub async fn enter(&mut self, to: State) -> Result<(), Fault> {
+        if self.run.state == to { Ok(()) } else { self.note(Event::StateChanged { to }).await }
+    }
+
+    /// Announces an act, before it is done. The number names it when it is settled.
+    ///
+    /// # Errors
+    /// What the ledger says; then the act must not be done.
+    pub async fn announce(&mut self, stage: Stage, act: Act) -> Result<u64, Fault> {
+        self.note(Event::Intent { stage, act }).await?;
+        Ok(self.run.seq)
+    }
+
+    /// Tells what became of an act.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub async fn settle(&mut self, intent: u64, outcome: Outcome) -> Result<(), Fault> {
+        self.note(Event::Settled { intent, outcome }).await
+    }
+
+    /// Takes the next sequence number for a service, unless it has one.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub async fn number(&mut self, service: &str) -> Result<(), Fault> {
+        if self.run.candidate(service).is_some_and(|candidate| candidate.sequence.is_some()) {
+            return Ok(());
+        }
+        let ledger = Arc::clone(&self.ledger);
+        let record = ledger.take_sequence(&Head::of(&self.run), self.fence.as_ref(), service).await?;
+        self.take_in(&[record])
+    }
+
+    /// Gives the lease back, if one is held.
+    ///
+    /// # Errors
+    /// What the ledger says; a lease that was lost is no error.
+    pub async fn release(&mut self) -> Result<(), Fault> {
+        let Some(fence) = self.fence.clone() else { return Ok(()) };
+        let ledger = Arc::clone(&self.ledger);
+        match ledger.release(&Head::of(&self.run), &fence).await {
+            Ok(record) => {
+                self.fence = None;
+                self.take_in(&[record])
+            }
+            Err(LedgerError::LeaseLost(_)) => {
+                self.fence = None;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
