@@ -1,0 +1,5 @@
+//! The stand-ins, tested by themselves and beside the real things.
+
+mod faults;
+mod images;
+mod registry;
