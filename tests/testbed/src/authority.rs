@@ -115,6 +115,16 @@ impl Certificate {
         std::fs::write(directory.join("key.pem"), &self.key).expect("the certificate's key is written");
     }
 
+    /// The certificate in DER.
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The key in PKCS#8 DER.
+    pub(crate) fn key_der(&self) -> &[u8] {
+        &self.key_der
+    }
+
     /// What a TLS server needs; it offers HTTP/2 and HTTP/1.1.
     pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()));

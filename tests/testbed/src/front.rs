@@ -18,7 +18,7 @@ use crate::server::Unanswered;
 
 /// Whom a server took the caller for; it leaves this in its answer for the log.
 #[derive(Clone)]
-pub(crate) struct User(pub(crate) String);
+pub(crate) struct Caller(pub(crate) String);
 
 /// The log and the faults of one server.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ impl Front {
         for action in &actions {
             response = after(action, response).await?;
         }
-        let user = response.extensions().get::<User>().map(|user| user.0.clone());
+        let user = response.extensions().get::<Caller>().map(|user| user.0.clone());
         open.answered(response.status().as_u16(), user);
         let (mut parts, body) = response.into_parts();
         // A counted body does not say how long it is.

@@ -7,6 +7,7 @@
 //! | [`log`] | what was asked of a server |
 //! | [`image`] | test images, sound and defective, and what is attached to images |
 //! | [`client`] | a registry client of the testbed's own: it pushes test images and says what a registry holds |
+//! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -18,9 +19,11 @@
 
 pub mod authority;
 pub mod background;
+mod child;
 pub mod client;
 mod connector;
 pub mod digest;
+pub mod docker_registry;
 pub mod fault;
 mod front;
 pub mod image;
@@ -28,3 +31,4 @@ pub mod log;
 mod random;
 pub mod registry;
 mod server;
+pub mod tokens;

@@ -245,7 +245,7 @@ impl Image {
         self
     }
 
-    /// Names the platforms' manifests by sha512; the root keeps its sha256.
+    /// Names the platforms' manifests by sha512; the root keeps its sha256. docker-registry 2.8 refuses these.
     #[must_use]
     pub const fn sha512_children(mut self) -> Self {
         self.sha512_children = true;

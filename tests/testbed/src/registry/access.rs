@@ -31,15 +31,25 @@ pub enum Auth {
 
 /// A user, and what he or she may do.
 #[derive(Debug, Clone)]
-pub(super) struct User {
-    pub(super) name: String,
-    pub(super) password: String,
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) password: String,
     /// Patterns of repositories, and the actions on them.
-    pub(super) grants: Vec<(String, Vec<String>)>,
+    pub(crate) grants: Vec<(String, Vec<String>)>,
 }
 
 impl User {
-    fn may(&self, repository: &str, action: &str) -> bool {
+    /// A user with grants as `(pattern of repositories, actions separated by commas)`.
+    pub(crate) fn new(name: &str, password: &str, grants: &[(&str, &str)]) -> Self {
+        let grants = grants
+            .iter()
+            .map(|(pattern, actions)| ((*pattern).to_owned(), actions.split(',').map(str::to_owned).collect()))
+            .collect();
+        Self { name: name.into(), password: password.into(), grants }
+    }
+
+    /// Whether the user may do this.
+    pub(crate) fn may(&self, repository: &str, action: &str) -> bool {
         self.grants
             .iter()
             .any(|(pattern, actions)| glob(pattern, repository) && actions.iter().any(|one| one == action))
@@ -48,14 +58,14 @@ impl User {
 
 /// Actions on a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scope {
-    pub(super) repository: String,
-    pub(super) actions: Vec<String>,
+pub(crate) struct Scope {
+    pub(crate) repository: String,
+    pub(crate) actions: Vec<String>,
 }
 
 impl Scope {
     /// Reads `repository:<name>:<action>,<action>`, several of them separated by spaces; other types are left out.
-    fn parse_all(text: &str) -> impl Iterator<Item = Self> + '_ {
+    pub(crate) fn parse_all(text: &str) -> impl Iterator<Item = Self> + '_ {
         text.split(' ').filter_map(|scope| {
             let (name, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
             Some(Self { repository: name.to_owned(), actions: actions.split(',').map(str::to_owned).collect() })
@@ -244,7 +254,7 @@ fn credentials(headers: &HeaderMap, scheme: &str) -> Option<String> {
 }
 
 /// The name and the password of a `Basic` header.
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+pub(crate) fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let decoded = STANDARD.decode(credentials(headers, "basic")?).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (name, password) = text.split_once(':')?;

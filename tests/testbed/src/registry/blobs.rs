@@ -14,8 +14,10 @@ pub(super) fn handle(call: &Call<'_>, name: &str, digest: &str) -> Result<Respon
     if !digest::is_valid(digest) {
         return Err(Error::digest_invalid("provided digest did not match uploaded content"));
     }
-    if call.method != Method::GET && call.method != Method::HEAD {
-        return Err(Error::unsupported());
+    match *call.method {
+        Method::GET | Method::HEAD => {}
+        Method::DELETE => return Err(Error::unsupported()),
+        _ => return Err(Error::method_not_allowed()),
     }
     let bytes = call.registry.contents.blob(name, digest).ok_or_else(Error::blob_unknown)?;
     if let (Some(base), &Method::GET) = (&call.settings.redirect_blobs, call.method) {

@@ -9,7 +9,7 @@ use serde_json::json;
 #[derive(Debug)]
 pub(super) struct Error {
     status: StatusCode,
-    /// The code of the distribution-spec's table; `None` for the plain page of a path that does not exist.
+    /// The code of the distribution-spec's table; `None` where docker-registry answers a plain text.
     code: Option<&'static str>,
     message: String,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -61,6 +61,13 @@ impl Error {
         Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "REQUESTED_RANGE_NOT_SATISFIABLE", message)
     }
 
+    /// A method that a path does not have.
+    pub(super) fn method_not_allowed() -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self { status, code: None, message: "Method not allowed\n".into(), headers: Vec::new() }
+    }
+
+    /// What a registry could do and is not set up for: deleting.
     pub(super) fn unsupported() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "The operation is unsupported.")
     }

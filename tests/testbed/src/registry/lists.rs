@@ -15,7 +15,7 @@ use crate::image::media_type;
 /// Answers `tags/list`.
 pub(super) fn tags(call: &Call<'_>, name: &str) -> Result<Response, Error> {
     if call.method != Method::GET {
-        return Err(Error::unsupported());
+        return Err(Error::method_not_allowed());
     }
     let all = call.registry.contents.tags(name);
     if all.is_empty() {
@@ -43,7 +43,7 @@ pub(super) fn referrers(call: &Call<'_>, name: &str, subject: &str) -> Result<Re
         return Err(Error::digest_invalid("not a digest"));
     }
     if call.method != Method::GET {
-        return Err(Error::unsupported());
+        return Err(Error::method_not_allowed());
     }
     let wanted = call.parameter("artifactType");
     let all: Vec<Value> = call

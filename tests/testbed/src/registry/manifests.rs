@@ -18,12 +18,13 @@ use crate::image::media_type;
 /// Answers a request for a manifest.
 pub(super) async fn handle(call: &Call<'_>, name: &str, reference: &str, body: Body) -> Result<Response, Error> {
     if !is_tag(reference) && !digest::is_valid(reference) {
-        return Err(Error::digest_invalid("provided digest did not match uploaded content"));
+        return Err(Error::unknown("unsupported digest algorithm"));
     }
     match *call.method {
         Method::GET | Method::HEAD => get(call, name, reference),
         Method::PUT => put(call, name, reference, body).await,
-        _ => Err(Error::unsupported()),
+        Method::DELETE => Err(Error::unsupported()),
+        _ => Err(Error::method_not_allowed()),
     }
 }
 
@@ -150,6 +151,9 @@ fn check_dependencies(call: &Call<'_>, name: &str, media_type: &str, document: &
     };
     for reference in references {
         let digest = reference["digest"].as_str().unwrap_or_default();
+        if !digest::is_valid(digest) {
+            return Err(Error::unknown("invalid checksum digest format"));
+        }
         let elsewhere = reference["urls"].as_array().is_some_and(|urls| !urls.is_empty());
         let there = if is_index {
             contents.manifest(name, digest).is_some()

@@ -37,8 +37,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tower::ServiceExt as _;
 use url::form_urlencoded;
 
+use self::access::Access;
 pub use self::access::Auth;
-use self::access::{Access, Scope};
+pub(crate) use self::access::{Scope, User, basic};
 pub use self::contents::{Contents, Manifest};
 use self::error::Error;
 pub(crate) use self::lists::describe;
@@ -48,7 +49,7 @@ use self::uploads::Sessions;
 use crate::authority::Authority;
 use crate::client::Endpoint;
 use crate::fault::{Fault, Rule};
-use crate::front::{Front, User};
+use crate::front::{Caller, Front};
 use crate::log::Entry;
 use crate::server::{Server, Unanswered};
 
@@ -102,7 +103,7 @@ impl Shared {
 #[derive(Default)]
 pub struct Builder {
     auth: Option<Auth>,
-    users: Vec<access::User>,
+    users: Vec<User>,
     settings: Settings,
     contents: Contents,
     authority: Option<Authority>,
@@ -126,11 +127,7 @@ impl Builder {
     /// `("acme/*", "pull,push")`.
     #[must_use]
     pub fn user_with(mut self, name: &str, password: &str, grants: &[(&str, &str)]) -> Self {
-        let grants = grants
-            .iter()
-            .map(|(pattern, actions)| ((*pattern).to_owned(), actions.split(',').map(str::to_owned).collect()))
-            .collect();
-        self.users.push(access::User { name: name.into(), password: password.into(), grants });
+        self.users.push(User::new(name, password, grants));
         self
     }
 
@@ -279,7 +276,7 @@ impl Registry {
 /// The token endpoint.
 async fn token(State(registry): State<Arc<Shared>>, request: Request<Body>) -> Response {
     if request.method() != Method::GET {
-        return Error::unsupported().into_response();
+        return Error::method_not_allowed().into_response();
     }
     let settings = registry.settings().clone();
     let query = query(&request);
@@ -359,7 +356,7 @@ fn query(request: &Request<Body>) -> Vec<(String, String)> {
 
 fn with_user(mut response: Response, user: Option<String>) -> Response {
     if let Some(user) = user {
-        response.extensions_mut().insert(User(user));
+        response.extensions_mut().insert(Caller(user));
     }
     response
 }

@@ -65,7 +65,7 @@ impl Route {
         self.name().is_none_or(is_name)
             && match self {
                 Self::Manifest { reference, .. } => is_tag(reference) || looks_like_digest(reference),
-                Self::Blob { digest, .. } | Self::Referrers { digest, .. } => looks_like_digest(digest),
+                Self::Blob { digest, .. } | Self::Referrers { digest, .. } => digest.contains(':'),
                 _ => true,
             }
     }

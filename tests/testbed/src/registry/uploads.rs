@@ -28,7 +28,7 @@ pub(super) type Sessions = HashMap<String, Session>;
 /// Answers a request that opens an upload: a mount, the whole blob at once, or a new session.
 pub(super) async fn open(call: &Call<'_>, name: &str, body: Body) -> Result<Response, Error> {
     if call.method != Method::POST {
-        return Err(Error::unsupported());
+        return Err(Error::blob_upload_unknown());
     }
     let contents = &call.registry.contents;
     if let (Some(digest), Some(from)) = (call.parameter("mount"), call.parameter("from"))
@@ -67,7 +67,7 @@ pub(super) async fn resume(call: &Call<'_>, name: &str, id: &str, body: Body) ->
             *response.status_mut() = StatusCode::NO_CONTENT;
             Ok(response)
         }
-        _ => Err(Error::unsupported()),
+        _ => Err(Error::method_not_allowed()),
     }
 }
 
