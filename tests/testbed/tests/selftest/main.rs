@@ -3,4 +3,5 @@
 mod docker_registry;
 mod faults;
 mod images;
+mod proxy;
 mod registry;
