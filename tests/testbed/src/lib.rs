@@ -9,6 +9,7 @@
 //! | [`client`] | a registry client of the testbed's own: it pushes test images and says what a registry holds |
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
+//! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -29,6 +30,7 @@ pub mod fault;
 mod front;
 pub mod image;
 pub mod log;
+pub mod postgres;
 pub mod proxy;
 mod random;
 pub mod registry;

@@ -3,5 +3,6 @@
 mod docker_registry;
 mod faults;
 mod images;
+mod postgres;
 mod proxy;
 mod registry;
