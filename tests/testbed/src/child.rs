@@ -69,7 +69,8 @@ impl Program {
         let mut starter = command_in(account);
         starter.arg("--pdeathsig").arg("KILL").arg(command).args(arguments);
         starter.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
-        let child = spawn(starter).unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let child = spawn(starter)
+            .unwrap_or_else(|error| panic!("{name} cannot be started (by setpriv, of util-linux): {error}"));
         Self { name, child, log: log.to_owned() }
     }
 
