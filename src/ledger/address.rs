@@ -19,6 +19,10 @@ const APPLICATION: &str = "tidegate";
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
 
+const WRITE: &str = "write `postgres://user:password@host:5432/database`";
+
+const ENCODE: &str = "a password with special characters must be percent-encoded, e.g. `@` as `%40`";
+
 /// Parameters of an address that are honoured.
 const HONOURED: &[&str] = &[
     "sslmode",
@@ -98,7 +102,7 @@ impl LedgerAddress {
         match text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest)) {
             Some((scheme, _)) if scheme == "postgres" || scheme == "postgresql" => postgres(text),
             Some((scheme, rest)) if scheme == "sqlite" => sqlite(rest),
-            _ => Err(bad("write `postgres://user:password@host:5432/database`, or `sqlite:` and a path")),
+            _ => Err(bad(format!("{WRITE}, or `sqlite:` and a path"))),
         }
     }
 
@@ -159,8 +163,10 @@ fn bare_host(host: &str) -> &str {
 }
 
 fn postgres(text: &str) -> Result<LedgerAddress, LedgerError> {
-    const ENCODE: &str = "a password with special characters must be percent-encoded, e.g. `@` as `%40`";
-    let mut url = Url::parse(text).map_err(|error| bad(format!("{error}; {ENCODE}")))?;
+    let mut url = Url::parse(text).map_err(|error| match error {
+        url::ParseError::EmptyHost => bad(format!("it names no host; {WRITE}")),
+        error => bad(format!("{error}; {ENCODE}")),
+    })?;
     // With an unencoded `/`, `?` or `#` in the password, the rest of the password and the host end up here.
     let beyond = [Some(url.path()), url.query(), url.fragment()];
     if url.fragment().is_some() || beyond.iter().flatten().any(|part| part.contains('@')) {
@@ -176,13 +182,13 @@ fn postgres(text: &str) -> Result<LedgerAddress, LedgerError> {
     }
     let says = |names: &[&str]| kept.iter().any(|(key, value)| names.contains(&key.as_str()) && !value.is_empty());
     if url.host_str().is_none_or(str::is_empty) && !says(&["host", "hostaddr"]) {
-        return Err(bad("it names no host; write `postgres://user:password@host:5432/database`"));
+        return Err(bad(format!("it names no host; {WRITE}")));
     }
     if url.username().is_empty() && !says(&["user"]) {
-        return Err(bad("it names no user; write `postgres://user:password@host:5432/database`"));
+        return Err(bad(format!("it names no user; {WRITE}")));
     }
     if url.path().trim_start_matches('/').is_empty() && !says(&["dbname"]) {
-        return Err(bad("it names no database; write `postgres://user:password@host:5432/database`"));
+        return Err(bad(format!("it names no database; {WRITE}")));
     }
     let port_is_said = url.port().is_some() || says(&["port"]);
     url.set_query(None);
@@ -263,7 +269,7 @@ mod tests {
             ("postgres://me:s3cret@db.test/app", "postgres://me@db.test:5432/app", true),
             ("postgresql://me:s3cret@db.test:6432/app?sslmode=require", "postgres://me@db.test:6432/app", true),
             ("postgres://me:s3cret%40x%2F@[::1]/app", "postgres://me@::1:5432/app", true),
-            ("postgres://me:s3cret@/app?host=/run/pg", "postgres://me@/run/pg/app", true),
+            ("postgres:///app?host=/run/pg&user=me&password=s3cret", "postgres://me@/run/pg/app", true),
             ("postgres://db.test?user=me&password=s3cret&dbname=app&port=7", "postgres://me@db.test:7/app", true),
             ("postgres://me:s3cret@db.test/app?channel_binding=require", "postgres://me@db.test:5432/app", true),
             ("sqlite:/var/lib/ledger.sqlite", "sqlite:/var/lib/ledger.sqlite", true),

@@ -491,3 +491,239 @@ impl Audit {
         self.breaks.push(Break { run: anchor.run.clone(), seq: anchor.seq, flaw });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::ledger::invented::{Environment, Move, moves};
+    use crate::promotion::event::Decision;
+
+    /// A run of at least two events, made of moves that are legal.
+    fn runs(count: usize) -> impl Strategy<Value = Environment> {
+        prop::collection::vec((0..count, moves()), 5..40).prop_map(move |steps| {
+            let mut environment = Environment::with_runs(count);
+            for (run, step) in &steps {
+                environment.play(*run, step);
+            }
+            for run in 0..count {
+                environment.play(run, &Move::Visit);
+            }
+            environment
+        })
+    }
+
+    fn audit(runs: &[Vec<Entry>], anchors: &[Head]) -> Vec<Break> {
+        let mut audit = Audit::default();
+        runs.iter().for_each(|entries| audit.take(entries));
+        audit.finish(true, anchors).breaks
+    }
+
+    fn head_of(entries: &[Entry]) -> Head {
+        let last = entries.last().unwrap();
+        Head { run: last.run.clone(), seq: last.seq, hash: last.hash.clone() }
+    }
+
+    /// Makes a list of entries consistent again, as somebody who knows the format would after an edit.
+    fn forge(entries: &mut [Entry]) {
+        let mut head = before_first(entries[0].run.clone());
+        for entry in entries {
+            (entry.seq, entry.previous) = (head.seq + 1, head.hash);
+            entry.hash = entry.computed_hash();
+            head = Head { run: entry.run.clone(), seq: entry.seq, hash: entry.hash.clone() };
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_recorded_verifies(environment in runs(3)) {
+            let runs = environment.entries();
+            for (entries, (folded, _)) in runs.iter().zip(&environment.runs) {
+                prop_assert_eq!(verify(entries), Ok(Some(Head::of(&folded.run))));
+            }
+            let anchors: Vec<_> = runs.iter().flatten().map(|entry| head_of(std::slice::from_ref(entry))).collect();
+            prop_assert_eq!(audit(&runs, &anchors), vec![]);
+        }
+
+        #[test]
+        fn any_edit_is_found(environment in runs(1), at in any::<Index>(), field in 0..5, byte in any::<Index>()) {
+            let mut entries = environment.entries().remove(0);
+            let place = at.index(entries.len());
+            let seq = entries[place].seq;
+            let entry = &mut entries[place];
+            let change = |text: &mut String| {
+                let place = text.char_indices().map(|(place, _)| place).nth(byte.index(text.chars().count())).unwrap();
+                let c = text.remove(place);
+                text.insert(place, if c == '0' { '1' } else { '0' });
+            };
+            match field {
+                0 => change(&mut entry.text),
+                1 => change(&mut entry.hash),
+                2 => change(&mut entry.previous),
+                3 => entry.at += chrono::TimeDelta::microseconds(byte.index(1_000_000) as i64 + 1),
+                _ => entry.seq += 1 + byte.index(3) as u64,
+            }
+            let broken = verify(&entries).unwrap_err();
+            prop_assert!(broken.seq == seq || field == 4, "{broken}");
+            prop_assert!(!audit(&[entries], &[]).is_empty());
+        }
+
+        #[test]
+        fn a_swap_is_found(environment in runs(1), a in any::<Index>(), b in any::<Index>()) {
+            let mut entries = environment.entries().remove(0);
+            let (a, b) = (a.index(entries.len()), b.index(entries.len()));
+            prop_assume!(a != b);
+            entries.swap(a, b);
+            let broken = verify(&entries).unwrap_err();
+            let expected = a.min(b) as u64 + 1;
+            prop_assert_eq!(broken.flaw, Flaw::Reordered { expected });
+        }
+
+        #[test]
+        fn a_deletion_in_the_middle_is_found(environment in runs(1), at in any::<Index>()) {
+            let mut entries = environment.entries().remove(0);
+            let place = at.index(entries.len() - 1);
+            entries.remove(place);
+            let broken = verify(&entries).unwrap_err();
+            let expected = place as u64 + 1;
+            prop_assert_eq!((broken.seq, broken.flaw), (expected + 1, Flaw::Missing { expected }));
+        }
+
+        #[test]
+        fn a_cut_end_is_found_with_an_anchor_alone(environment in runs(1), at in any::<Index>()) {
+            let mut entries = environment.entries().remove(0);
+            let anchor = head_of(&entries);
+            let keep = 1 + at.index(entries.len() - 1);
+            entries.truncate(keep);
+            prop_assert!(verify(&entries).is_ok());
+            let breaks = audit(&[entries], std::slice::from_ref(&anchor));
+            let flaw = Flaw::CutOff { last: keep as u64 };
+            prop_assert_eq!(breaks, vec![Break { run: anchor.run, seq: anchor.seq, flaw }]);
+        }
+
+        #[test]
+        fn a_history_that_was_written_anew_is_found_with_an_anchor_alone(environment in runs(1), at in any::<Index>()) {
+            let mut entries = environment.entries().remove(0);
+            let anchor = head_of(&entries);
+            let place = at.index(entries.len());
+            entries[place].at -= chrono::TimeDelta::milliseconds(1);
+            forge(&mut entries);
+            prop_assert!(verify(&entries).is_ok());
+            let breaks = audit(&[entries], std::slice::from_ref(&anchor));
+            let rewritten = matches!(breaks.as_slice(), [Break { flaw: Flaw::Rewritten { .. }, .. }]);
+            prop_assert!(rewritten, "{breaks:?}");
+        }
+
+        #[test]
+        fn a_run_that_vanished_between_two_others_is_found(environment in runs(3)) {
+            let mut runs = environment.entries();
+            let gone = runs.remove(1);
+            let breaks = audit(&runs, &[]);
+            let missing = breaks.iter().any(|broken| {
+                matches!(&broken.flaw, Flaw::LinkMissing(link) if link.run == gone[0].run && link.seq == 1)
+            });
+            prop_assert!(missing, "{breaks:?}");
+            // Its end is named by the run after it, so even a forger who leaves it there cannot shorten it.
+            let cut = Flaw::CutOff { last: 0 };
+            prop_assert!(audit(&runs, &[head_of(&gone)]).iter().any(|broken| broken.flaw == cut));
+        }
+
+        #[test]
+        fn texts_of_different_places_never_have_one_hash(a in any::<[u64; 2]>(), texts in any::<[String; 2]>()) {
+            let run: DeploymentId = "1732185300-0123456789ab".parse().unwrap();
+            let at = DateTime::UNIX_EPOCH;
+            let one = hash(&run, a[0], at, &texts[0], &texts[1]);
+            // The same bytes, cut elsewhere.
+            let all = format!("{}{}", texts[0], texts[1]);
+            for cut in all.char_indices().map(|(place, _)| place).chain([all.len()]) {
+                let (left, right) = all.split_at(cut);
+                prop_assert_eq!(hash(&run, a[0], at, left, right) == one, left == texts[0]);
+            }
+            prop_assert_eq!(hash(&run, a[1], at, &texts[0], &texts[1]) == one, a[0] == a[1]);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_what_it_always_was() {
+        // Whoever changes this cannot verify the past.
+        let head = before_first("1732185300-0123456789ab".parse().unwrap());
+        let at = "2026-11-21T14:23:00.1239Z".parse().unwrap();
+        let record = seal(&head, at, &Event::VisitEnded { decision: Decision::Wait }).unwrap();
+        assert_eq!(record.text, r#"{"kind":"visit-ended","decision":"wait"}"#);
+        assert_eq!(timestamp(record.at), "2026-11-21T14:23:00.123Z");
+        assert_eq!(record.hash, "29f671254b49b22a44bbb3e094d9fc1257bf690dbed2617f7efac1472725027d");
+    }
+
+    #[test]
+    fn an_event_of_a_later_version_is_kept_and_verified_and_never_written() {
+        let environment = Environment::with_runs(1);
+        let mut entries = environment.entries().remove(0);
+        let mut later = entries[0].clone();
+        later.text = r#"{"kind":"from-the-future","more":[1,2]}"#.into();
+        entries.push(later);
+        forge(&mut entries);
+        assert!(verify(&entries).is_ok());
+        assert!(canonical_text(&Event::Unknown).is_err());
+    }
+
+    #[test]
+    fn a_forger_still_has_to_tell_a_story_that_can_be() {
+        let mut environment = Environment::with_runs(2);
+        environment.play(0, &Move::Sequence(0));
+        environment.play(1, &Move::Sequence(0));
+        environment.play(0, &Move::Visit);
+        let runs = environment.entries();
+
+        let mut twice = runs[0].clone();
+        twice.push(Entry { at: twice[2].at, ..twice[1].clone() });
+        forge(&mut twice);
+        assert!(matches!(verify(&twice).unwrap_err().flaw, Flaw::Unfoldable(_)));
+
+        let mut unreadable = runs[0].clone();
+        unreadable[2].text = r#"{"kind":"visit-ended"}"#.into();
+        forge(&mut unreadable);
+        assert!(matches!(verify(&unreadable).unwrap_err(), Break { seq: 3, flaw: Flaw::Unreadable(_), .. }));
+
+        let mut older = runs[0].clone();
+        older[2].at = older[0].at;
+        forge(&mut older);
+        assert!(matches!(verify(&older).unwrap_err(), Break { seq: 3, flaw: Flaw::BackInTime, .. }));
+
+        let mut mixed = runs[0].clone();
+        mixed.push(runs[1][1].clone());
+        assert!(matches!(verify(&mixed).unwrap_err().flaw, Flaw::OtherRun(_)));
+
+        // The second run's number is taken out: the first number is missing, or the second, or there twice.
+        let number = |entries: &[Entry], number: u64| {
+            let mut entries = entries.to_vec();
+            let text = format!(r#""number":{number}"#);
+            entries[1].text = entries[1].text.replace(r#""number":1"#, &text).replace(r#""number":2"#, &text);
+            forge(&mut entries);
+            entries
+        };
+        let flaws = |breaks: Vec<Break>| breaks.into_iter().map(|broken| broken.flaw).collect::<Vec<_>>();
+        assert_eq!(
+            flaws(audit(&[runs[0].clone(), number(&runs[1], 3)], &[])),
+            [Flaw::NumberMissing { service: "api".into(), number: 2 }]
+        );
+        assert_eq!(
+            flaws(audit(&[runs[0].clone(), number(&runs[1], 1)], &[])),
+            [Flaw::NumberTwice { service: "api".into(), number: 1, other: runs[0][0].run.clone() }]
+        );
+        let mut part = Audit::default();
+        part.take(&runs[1]);
+        assert_eq!(part.finish(false, &[]).breaks, []);
+    }
+
+    #[test]
+    fn a_link_to_an_event_that_was_changed_is_found() {
+        let environment = Environment::with_runs(2);
+        let mut runs = environment.entries();
+        runs[0][0].at -= chrono::TimeDelta::seconds(1);
+        forge(&mut runs[0]);
+        let breaks = audit(&runs, &[]);
+        assert!(matches!(breaks.as_slice(), [Break { seq: 1, flaw: Flaw::LinkChanged { .. }, .. }]), "{breaks:?}");
+    }
+}

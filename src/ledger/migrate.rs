@@ -110,3 +110,30 @@ async fn check_encoding(transaction: &mut Transaction) -> Result<(), Trouble> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promotion::event::Operation;
+    use crate::promotion::fault::{Category, Severity};
+    use crate::promotion::state::State;
+
+    #[test]
+    fn the_schema_knows_every_word_of_the_domain() {
+        for migrations in [POSTGRES, SQLITE] {
+            let script = migrations[1].script;
+            let names = State::ALL.iter().map(|state| state.name());
+            let names = names.chain(Operation::ALL.iter().map(|operation| operation.name()));
+            let names = names.chain(Category::ALL.iter().map(|category| category.name()));
+            for name in names.chain(Severity::ALL.iter().map(|severity| severity.name())) {
+                assert!(script.contains(&format!("'{name}'")), "{name} is in no CHECK");
+            }
+        }
+    }
+
+    #[test]
+    fn both_databases_have_the_same_scripts() {
+        let shape = |migrations: &[Migration]| migrations.iter().map(|one| (one.name, one.derived)).collect::<Vec<_>>();
+        assert_eq!(shape(POSTGRES), shape(SQLITE));
+    }
+}

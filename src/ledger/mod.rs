@@ -18,6 +18,8 @@ pub mod chain;
 mod extend;
 mod heartbeat;
 mod history;
+#[cfg(test)]
+mod invented;
 pub mod lines;
 mod migrate;
 mod postgres;
