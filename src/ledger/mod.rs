@@ -2,6 +2,35 @@
 //!
 //! One trait, [`Ledger`], states what is guaranteed after each call returns; PostgreSQL and SQLite implement it, and one
 //! suite of contract tests holds both to it.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `address` | where the ledger is |
+//! | `chain`, `lines` | the audit chain, and records in a file; no database needed |
+//! | `heartbeat`, `spool` | keeping a lease, and going on while the database is away |
+//! | `store`, `transact`, `extend`, `history`, `migrate` | the one implementation of the trait |
+//! | `projection` | from events to the rows of the derived tables; pure |
+//! | `transaction`, `statements`, `session` | one transaction: its steps, its SQL, its connection |
+//! | `postgres`, `sqlite` | the two databases |
+
+mod address;
+pub mod chain;
+mod extend;
+mod heartbeat;
+mod history;
+#[cfg(test)]
+mod invented;
+pub mod lines;
+mod migrate;
+mod postgres;
+mod projection;
+mod session;
+mod spool;
+mod sqlite;
+mod statements;
+mod store;
+mod transact;
+mod transaction;
 
 use std::fmt;
 use std::time::Duration;
@@ -9,12 +38,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::promotion::digest::Digest;
 use crate::promotion::event::{Event, Opening, Record};
-use crate::promotion::fault::{Code, Fault};
+use crate::promotion::fault::{Category, Code, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
-use crate::promotion::state::State;
+use chain::Entry;
+
+use address::Place;
+use postgres::PostgresDatabase;
+use sqlite::SqliteDatabase;
+use store::Store;
+
+pub use address::{LedgerAddress, Parts};
+pub use heartbeat::{Heartbeat, Standing};
+pub use history::{Filter, Past};
+pub use spool::{Imported, Spooling};
 
 /// How long a lease lives without a heartbeat.
 pub const LEASE_TTL: Duration = Duration::from_secs(90);
@@ -77,61 +115,37 @@ pub enum Acquired {
     },
 }
 
-/// One service's part in a past run, from the derived tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
-    /// The run.
-    pub run: DeploymentId,
-    /// The environment.
-    pub environment: String,
-    /// The service.
-    pub service: String,
-    /// Its sequence number.
-    pub sequence: Option<u64>,
-    /// The run's operation, by name.
-    pub operation: String,
-    /// The run's state.
-    pub state: State,
-    /// Whether the run is over.
-    pub ended: bool,
-    /// Whether something was, or may have been, done to the world.
-    pub changed_the_world: bool,
-    /// What was promoted.
-    pub digest: Option<Digest>,
-    /// What it replaced.
-    pub previous: Option<Digest>,
-    /// When the run was opened.
-    pub opened_at: DateTime<Utc>,
-    /// When its last event was recorded.
-    pub updated_at: DateTime<Utc>,
-}
-
-/// Which runs are meant; an empty filter means the whole ledger.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only this scope.
-    pub scope: Option<String>,
-    /// Only this environment.
-    pub environment: Option<String>,
-    /// Only this service.
-    pub service: Option<String>,
-    /// Only runs that are not over.
-    pub unfinished: bool,
-    /// At most so many, the newest first.
-    pub limit: Option<u32>,
-}
-
 /// Why the ledger did not do what was asked. No variant carries an address or a password.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// It cannot be reached, or the connection broke: what was asked may or may not have been done.
+    /// It cannot be reached, or the connection broke: nothing was done.
     #[error("the ledger cannot be reached: {0}")]
     Unreachable(String),
+    /// The connection broke while the end of the transaction was under way: these records may be there or not. If they
+    /// are, they are there exactly so.
+    #[error("the ledger cannot be reached: {why}")]
+    InDoubt {
+        /// What broke.
+        why: String,
+        /// What may have been recorded.
+        records: Vec<Record>,
+    },
     /// It does not accept who we are, or what we want to do.
     #[error("the ledger refuses: {0}")]
     Refused(String),
+    /// We lack a right in the database.
+    #[error("the ledger refuses: {0}")]
+    Denied(String),
+    /// Its schema is that of a later version of this program.
+    #[error("the ledger's schema has version {found}, and this program knows {known}")]
+    TooNew {
+        /// Its version.
+        found: u64,
+        /// The newest that this program knows.
+        known: u64,
+    },
     /// The address is not a ledger's.
-    #[error("`database-url` is not usable: {0}")]
+    #[error("the ledger's address is not usable: {0}")]
     BadAddress(String),
     /// The run is not in it.
     #[error("run {0} is not in the ledger")]
@@ -149,16 +163,33 @@ pub enum LedgerError {
 
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
-        let code = match &error {
-            LedgerError::Unreachable(_) => Code::LedgerUnreachable,
-            LedgerError::Refused(_) => Code::LedgerRefused,
-            LedgerError::BadAddress(_) => Code::InputInvalid,
-            LedgerError::RunUnknown(_) => Code::RunUnknown,
-            LedgerError::Conflict(_) => Code::VisitConflict,
-            LedgerError::LeaseLost(_) => Code::LeaseLost,
-            LedgerError::Corrupt(_) => Code::LedgerCorrupt,
-        };
-        Self::new(code, error.to_string())
+        let message = error.to_string();
+        match error {
+            LedgerError::Unreachable(_) | LedgerError::InDoubt { .. } => Self::new(Code::LedgerUnreachable, message),
+            LedgerError::Refused(_) => Self::new(Code::LedgerRefused, message),
+            LedgerError::Denied(_) => Self::new(Code::LedgerRefused, message)
+                .in_category(Category::Permission)
+                .with_fix("let a role that may CREATE in the database run once, then grant the rights that migrations/postgres/grants.sql lists"),
+            LedgerError::TooNew { .. } => Self::new(Code::LedgerRefused, message)
+                .in_category(Category::Validation)
+                .with_fix("use the version of this program that the other jobs on this ledger use"),
+            LedgerError::BadAddress(_) => Self::new(Code::InputInvalid, message),
+            LedgerError::RunUnknown(_) => Self::new(Code::RunUnknown, message),
+            LedgerError::Conflict(_) => Self::new(Code::VisitConflict, message),
+            LedgerError::LeaseLost(_) => Self::new(Code::LeaseLost, message),
+            LedgerError::Corrupt(_) => Self::new(Code::LedgerCorrupt, message),
+        }
+    }
+}
+
+/// The ledger at an address. Nothing is connected to before the first call.
+#[must_use]
+pub fn connect(address: &LedgerAddress) -> Box<dyn Ledger> {
+    match &address.0 {
+        Place::Postgres(options) => {
+            Box::new(Store::new(PostgresDatabase::new((**options).clone(), &address.to_string())))
+        }
+        Place::Sqlite { path, .. } => Box::new(Store::new(SqliteDatabase::new(path))),
     }
 }
 
@@ -166,7 +197,11 @@ impl From<LedgerError> for Fault {
 ///
 /// Every call is one transaction. When it returns `Ok`, what it did is durable and the derived tables (`run`,
 /// `candidate`, `fault`, `lease`, `counter`, `outbox`) are those that the events fold to. When it returns an error other
-/// than [`LedgerError::Unreachable`], nothing was done. After `Unreachable` the caller loads the run to learn what was.
+/// than [`LedgerError::InDoubt`], nothing was done.
+///
+/// `append`, `take_sequence`, `acquire` and `release` are safe to repeat with the same head on the same ledger object
+/// after an answer that was lost: what is done already is recognised and returned. Somebody else's event of the same
+/// words is not taken for our own.
 #[async_trait]
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Brings the schema up to this version. Does nothing when it is; may be called by many at once.
@@ -180,17 +215,23 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     async fn open(&self, opening: Opening, commit: &str) -> Result<Opened, LedgerError>;
 
     /// All records of a run, in order. The chain is not verified here.
+    ///
+    /// # Errors
+    /// [`LedgerError::RunUnknown`]; [`LedgerError::Corrupt`] when a text is no event.
     async fn load(&self, run: &DeploymentId) -> Result<Vec<Record>, LedgerError>;
+
+    /// All records of a run as they are kept, in order, for [`chain`]: also those that are no events any more.
+    async fn entries(&self, run: &DeploymentId) -> Result<Vec<Entry>, LedgerError>;
 
     /// Appends events to a run whose head is `head`, all or none.
     ///
     /// With a fence, only while the lease is held under that token, expired or not: what nobody has taken over may still
-    /// be written. Appending the same events to the same head again, after an answer that was lost, is recognised and
-    /// returns the records that are there.
+    /// be written.
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] when the head is another; [`LedgerError::LeaseLost`] when the token is not the lease's;
-    /// [`LedgerError::Corrupt`] when an event cannot follow the run's events (see [`Run::allows`]).
+    /// [`LedgerError::Corrupt`] when an event cannot follow the run's events (see [`Run::allows`]), or is one that only
+    /// [`Ledger::take_sequence`] and [`Ledger::acquire`] may add.
     async fn append(&self, head: &Head, fence: Option<&Fence>, events: &[Event]) -> Result<Vec<Record>, LedgerError>;
 
     /// Takes the next sequence number of a service in the run's environment and appends [`Event::SequenceTaken`].
@@ -222,13 +263,27 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// The ids of runs, the newest first.
     async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError>;
 
-    /// Inserts records that were kept in a file while the database was away. Records that are there already are passed
-    /// over; the rest must follow the run's head.
+    /// The runs of an environment that are not over and have changed the world, or have announced something of which the
+    /// outcome is not known; the newest first. What their interruption left behind is [`Run::unsettled`].
+    async fn unsettled(&self, scope: &str, environment: &str) -> Result<Vec<Run>, LedgerError>;
+
+    /// The ids of all runs that have events, for an audit: it does not trust the derived tables.
+    async fn recorded(&self) -> Result<Vec<DeploymentId>, LedgerError>;
+
+    /// The heads of all runs as the derived tables have them: anchors against somebody who cut events off and forgot
+    /// these.
+    async fn heads(&self) -> Result<Vec<Head>, LedgerError>;
+
+    /// Inserts a run's records that were kept in a file while the database was away, and [`Event::Imported`] after
+    /// them. Records that are there already are passed over; the rest must follow the run's head. Returns how many were
+    /// inserted.
     ///
     /// # Errors
-    /// [`LedgerError::Conflict`] when the run has other events at those places.
+    /// [`LedgerError::Conflict`] when the run has other events at those places; [`LedgerError::Corrupt`] when the
+    /// records do not verify, or do not reach back to the run's head.
     async fn import(&self, records: &[Record]) -> Result<u64, LedgerError>;
 
-    /// Empties the derived tables and fills them from `event`.
+    /// Empties the derived tables, makes those that are missing, and fills them from `event`. The end of a lease that
+    /// is held stays what its heartbeat has made it.
     async fn rebuild(&self) -> Result<(), LedgerError>;
 }

@@ -1,0 +1,485 @@
+//! Going on while the database is away.
+//!
+//! Once a run has changed the world it is never abandoned, so its events must go somewhere: into a chained file, from
+//! which the next visit imports them. Before that, a database that is away stops the run.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::chain::{self, Entry};
+use super::lines::{self, Unreadable};
+use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
+use crate::promotion::event::{Event, Opening, Record};
+use crate::promotion::identity::DeploymentId;
+use crate::promotion::retry::{RetryClass, RetryPolicy};
+use crate::promotion::run::Run;
+
+/// How patiently a database that is away is asked again.
+const WHEN_AWAY: RetryPolicy =
+    RetryPolicy { attempts: 4, initial: Duration::from_millis(500), factor: 2.0, max: Duration::from_secs(3) };
+
+/// After this long it is not asked again.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The most bytes of a spool file that are imported. A run's events are far less.
+const MAX_FILE: u64 = 256 * 1024 * 1024;
+
+/// The most files of one run.
+const MAX_FILES: u32 = 100;
+
+/// A ledger that goes on in a file when the one behind it is away.
+///
+/// Whether it may is decided by the run itself: as soon as an intent to change the world is in the ledger
+/// ([`Run::changed_the_world`]). From the first event in the file on, all of the run's events go there, so that the
+/// database never has a later one before an earlier one. Calls that can be answered by the database alone (opening,
+/// sequence numbers, leases, the past) are answered by it or not at all. Calls that are safe to repeat are repeated for
+/// a while first.
+#[derive(Debug)]
+pub struct Spooling {
+    inner: Arc<dyn Ledger>,
+    folder: PathBuf,
+    runs: Mutex<HashMap<DeploymentId, Watched>>,
+}
+
+/// A run that went through here, as it is.
+#[derive(Debug)]
+struct Watched {
+    run: Run,
+    spool: Option<Spool>,
+}
+
+/// The file of a run and what is in it.
+#[derive(Debug)]
+struct Spool {
+    file: File,
+    path: PathBuf,
+    records: Vec<Record>,
+}
+
+/// What became of a spool file.
+#[derive(Debug)]
+pub struct Imported {
+    /// The file. It is gone where the import succeeded.
+    pub file: PathBuf,
+    /// How many events came into the ledger, or why none did.
+    pub events: Result<u64, LedgerError>,
+}
+
+/// An answer that is still to come.
+type Answer<'a, T> = BoxFuture<'a, Result<T, LedgerError>>;
+
+/// Where the answer to a call stands after its attempts.
+enum Away {
+    /// The ledger answers, and says no.
+    No(LedgerError),
+    /// It is away; these records of the call may be in it, exactly so.
+    Away { why: String, in_doubt: Option<Vec<Record>> },
+}
+
+impl From<Away> for LedgerError {
+    fn from(away: Away) -> Self {
+        match away {
+            Away::No(error) => error,
+            Away::Away { why, in_doubt: Some(records) } => Self::InDoubt { why, records },
+            Away::Away { why, in_doubt: None } => Self::Unreachable(why),
+        }
+    }
+}
+
+/// Asks again while the ledger is away, for a while. A call is never cut off: what it did would then not be known.
+async fn patiently<'a, T>(call: impl Fn() -> Answer<'a, T> + Send + Sync) -> Result<T, Away> {
+    let begin = Instant::now();
+    let mut in_doubt = None;
+    let mut attempt = 1;
+    loop {
+        let why = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(LedgerError::Unreachable(why)) => why,
+            // A later attempt that got so far has seen that an earlier one did not.
+            Err(LedgerError::InDoubt { why, records }) => {
+                in_doubt = Some(records);
+                why
+            }
+            Err(error) => return Err(Away::No(error)),
+        };
+        let wait = WHEN_AWAY.wait(attempt, RetryClass::Passing { after: None }, rand::random());
+        match wait.filter(|_| begin.elapsed() < PATIENCE) {
+            Some(wait) => sleep(wait).await,
+            None => return Err(Away::Away { why, in_doubt }),
+        }
+        attempt += 1;
+    }
+}
+
+impl Spooling {
+    /// A ledger that goes on in files in `folder` when `inner` is away. The folder is made when it is needed.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Ledger>, folder: PathBuf) -> Self {
+        Self { inner, folder, runs: Mutex::default() }
+    }
+
+    /// The files that this object has put events into and that are not imported yet.
+    pub async fn files(&self) -> Vec<PathBuf> {
+        let runs = self.runs.lock().await;
+        let mut files: Vec<_> =
+            runs.values().filter_map(|watched| watched.spool.as_ref()).map(|spool| spool.path.clone()).collect();
+        files.sort();
+        files
+    }
+
+    /// Imports every file of the folder into the ledger: at the beginning of a visit, and at its end. Runs that were
+    /// imported have a new head and must be loaded again.
+    ///
+    /// A file is removed once its events are in the ledger, and kept where they cannot be: because the run has other
+    /// events there, is not in this ledger, or the file is damaged. A last line that was cut off in the middle is
+    /// passed over: nobody was told that it was recorded. Files that another process writes are left alone.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreachable`] when the ledger is away; [`LedgerError::Corrupt`] when the folder cannot be read.
+    pub async fn import_all(&self) -> Result<Vec<Imported>, LedgerError> {
+        let mut runs = self.runs.lock().await;
+        let paths = files_in(&self.folder).map_err(|error| unusable(&self.folder, &error))?;
+        let mut imported = Vec::new();
+        for path in paths {
+            // Ours is closed only for as long as it is imported: if that fails, the run goes on in it.
+            let ours = runs.values_mut().find(|watched| watched.spool.as_ref().is_some_and(|spool| spool.path == path));
+            let result = match &ours {
+                Some(watched) => self.import_records(watched.spool.as_ref().map_or(&[], |spool| &spool.records)).await,
+                None => self.import_file(&path).await,
+            };
+            match result {
+                Ok(None) => continue,
+                Ok(Some(events)) => {
+                    if let Some(id) = ours.map(|watched| watched.run.id.clone()) {
+                        runs.remove(&id);
+                    }
+                    remove(&path).map_err(|error| unusable(&path, &error))?;
+                    imported.push(Imported { file: path, events: Ok(events) });
+                }
+                Err(error @ (LedgerError::Unreachable(_) | LedgerError::InDoubt { .. })) => return Err(error),
+                Err(error) => imported.push(Imported { file: path, events: Err(error) }),
+            }
+        }
+        Ok(imported)
+    }
+
+    async fn import_records(&self, records: &[Record]) -> Result<Option<u64>, LedgerError> {
+        Ok(Some(patiently(|| self.inner.import(records)).await?))
+    }
+
+    /// Imports a file that somebody else has left; `None` when it is in use or gone.
+    async fn import_file(&self, path: &Path) -> Result<Option<u64>, LedgerError> {
+        let Some(file) = take(path).map_err(|error| unusable(path, &error))? else { return Ok(None) };
+        let records = read(&file).map_err(|why| LedgerError::Corrupt(format!("{}: {why}", path.display())))?;
+        // The lock is kept until the file's events are in the ledger.
+        let imported = self.import_records(&records).await;
+        drop(file);
+        imported
+    }
+
+    /// Keeps a run as its records tell it.
+    async fn watch(&self, records: &[Record]) {
+        if let Ok(run) = Run::fold(records) {
+            let mut runs = self.runs.lock().await;
+            let spool = runs.remove(&run.id).and_then(|watched| watched.spool);
+            runs.insert(run.id.clone(), Watched { run, spool });
+        }
+    }
+
+    /// Answers a call that adds records to a run: by the ledger, or, where the run may go on without it, by the file.
+    async fn add<'a>(
+        &self,
+        head: &Head,
+        events: &[Event],
+        call: impl Fn() -> Answer<'a, Vec<Record>> + Send + Sync,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let mut runs = self.runs.lock().await;
+        if let Some(Watched { run, spool: Some(spool) }) = runs.get_mut(&head.run) {
+            return spool.add(run, head, events);
+        }
+        match patiently(call).await {
+            Ok(records) => {
+                follow(&mut runs, &records);
+                Ok(records)
+            }
+            Err(Away::Away { why, in_doubt }) => match runs.get_mut(&head.run) {
+                Some(watched) if watched.run.changed_the_world() && Head::of(&watched.run) == *head => {
+                    let told = |error: LedgerError| LedgerError::Unreachable(format!("{why}; and {error}"));
+                    let mut spool = Spool::create(&self.folder, &head.run).map_err(told)?;
+                    let records = match in_doubt {
+                        Some(records) => spool.keep(&mut watched.run, records).map_err(told)?,
+                        None => spool.add(&mut watched.run, head, events)?,
+                    };
+                    watched.spool = Some(spool);
+                    Ok(records)
+                }
+                _ => Err(Away::Away { why, in_doubt }.into()),
+            },
+            Err(no) => Err(no.into()),
+        }
+    }
+
+    /// Answers a call that only the ledger can answer, for a run whose events are not in a file.
+    async fn ask<'a, T>(
+        &self,
+        head: &Head,
+        call: impl Fn() -> Answer<'a, T> + Send + Sync,
+        record: impl Fn(&T) -> Option<&Record> + Send,
+    ) -> Result<T, LedgerError> {
+        let mut runs = self.runs.lock().await;
+        if runs.get(&head.run).is_some_and(|watched| watched.spool.is_some()) {
+            return Err(LedgerError::Unreachable(format!("the events of run {} go into a file", head.run)));
+        }
+        let answer = patiently(call).await?;
+        follow(&mut runs, record(&answer).map_or(&[], std::slice::from_ref));
+        Ok(answer)
+    }
+}
+
+/// Takes records that were just added into the run that is watched. One that does not follow it means that the run is
+/// not known well enough to go on without its ledger.
+fn follow(runs: &mut HashMap<DeploymentId, Watched>, records: &[Record]) {
+    for record in records {
+        if runs.get_mut(&record.run).is_some_and(|watched| watched.run.apply(record).is_err()) {
+            runs.remove(&record.run);
+        }
+    }
+}
+
+impl Spool {
+    /// Makes the run's file.
+    fn create(folder: &Path, run: &DeploymentId) -> Result<Self, LedgerError> {
+        std::fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+        for number in 1..=MAX_FILES {
+            let name = if number == 1 { format!("{run}.jsonl") } else { format!("{run}-{number}.jsonl") };
+            let path = folder.join(name);
+            match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path) {
+                // Somebody who imports may have taken the empty file before us.
+                Ok(file) if file.try_lock().is_ok() && is_at(&file, &path) => {
+                    sync_folder(&path).map_err(|error| unusable(&path, &error))?;
+                    return Ok(Self { file, path, records: Vec::new() });
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(unusable(&path, &error)),
+            }
+        }
+        Err(LedgerError::Corrupt(format!("{}: run {run} has {MAX_FILES} files here", folder.display())))
+    }
+
+    /// Adds events that follow `head`, or recognises that they are there.
+    fn add(&mut self, run: &mut Run, head: &Head, events: &[Event]) -> Result<Vec<Record>, LedgerError> {
+        if Head::of(run) != *head {
+            let there = self.records.iter().skip_while(|record| record.seq <= head.seq).take(events.len());
+            let same = there.clone().map(|record| &record.event).eq(events)
+                && there.clone().next().is_some_and(|first| first.previous == head.hash);
+            return if same { Ok(there.cloned().collect()) } else { Err(LedgerError::Conflict(head.run.clone())) };
+        }
+        let corrupt = |why: String| LedgerError::Corrupt(format!("run {}: {why}", head.run));
+        let mut after = run.clone();
+        let mut records = Vec::with_capacity(events.len());
+        for event in events {
+            let at = chain::to_millisecond(Utc::now()).max(after.updated_at);
+            let record = chain::seal(&Head::of(&after), at, event).map_err(|error| corrupt(error.to_string()))?;
+            after.apply(&record).map_err(|illegal| corrupt(illegal.to_string()))?;
+            records.push(record);
+        }
+        self.keep(run, records)
+    }
+
+    /// Writes records that follow the run. When it returns they are on the disk.
+    fn keep(&mut self, run: &mut Run, records: Vec<Record>) -> Result<Vec<Record>, LedgerError> {
+        let mut after = run.clone();
+        let mut text = Vec::new();
+        for record in &records {
+            let told = after.apply(record).map_err(|illegal| illegal.to_string());
+            told.and_then(|()| lines::write(&mut text, &Entry::from(record)).map_err(|error| error.to_string()))
+                .map_err(|why| LedgerError::Corrupt(format!("run {}: {why}", record.run)))?;
+        }
+        let before = self.file.metadata().map_err(|error| unusable(&self.path, &error))?.len();
+        if let Err(error) = io::Write::write_all(&mut self.file, &text).and_then(|()| self.file.sync_all()) {
+            // What was written of it would stand in the way of what comes next.
+            let _ = self.file.set_len(before);
+            return Err(unusable(&self.path, &error));
+        }
+        *run = after;
+        self.records.extend(records.iter().cloned());
+        Ok(records)
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> LedgerError {
+    LedgerError::Unreachable(format!("{} cannot be used in its place: {error}", path.display()))
+}
+
+/// The spool files of a folder, in the order in which they were begun for each run.
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort_by_key(|path| (path.file_stem().map_or(0, std::ffi::OsStr::len), path.clone()));
+    Ok(files)
+}
+
+/// Opens a file and keeps others from writing to it; `None` when it is in use or gone.
+fn take(path: &Path) -> io::Result<Option<File>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(is_at(&file, path).then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether a path still leads to an open file.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+fn read(file: &File) -> Result<Vec<Record>, String> {
+    if file.metadata().map_err(|error| error.to_string())?.len() > MAX_FILE {
+        return Err(format!("it has more than {MAX_FILE} bytes"));
+    }
+    let mut records = Vec::new();
+    for entry in lines::Entries::new(BufReader::new(file)) {
+        match entry {
+            Ok(entry) => records.push(entry.read().map_err(|broken| broken.to_string())?),
+            Err(error) if matches!(error.why, Unreadable::Torn) => break,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(records)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| sync_folder(path)),
+    }
+}
+
+/// Makes a file's coming or going durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[async_trait]
+impl Ledger for Spooling {
+    async fn prepare(&self) -> Result<(), LedgerError> {
+        self.inner.prepare().await
+    }
+
+    async fn open(&self, opening: Opening, commit: &str) -> Result<Opened, LedgerError> {
+        let opened = self.inner.open(opening, commit).await?;
+        let (Opened::New(records) | Opened::Resumed(records) | Opened::Finished(records)) = &opened;
+        self.watch(records).await;
+        Ok(opened)
+    }
+
+    async fn load(&self, run: &DeploymentId) -> Result<Vec<Record>, LedgerError> {
+        let mut records = self.inner.load(run).await?;
+        records.extend(self.spooled_after(run, records.last().map_or(0, |last| last.seq)).await);
+        self.watch(&records).await;
+        Ok(records)
+    }
+
+    async fn entries(&self, run: &DeploymentId) -> Result<Vec<Entry>, LedgerError> {
+        let mut entries = self.inner.entries(run).await?;
+        let spooled = self.spooled_after(run, entries.last().map_or(0, |last| last.seq)).await;
+        entries.extend(spooled.iter().map(Entry::from));
+        Ok(entries)
+    }
+
+    async fn append(&self, head: &Head, fence: Option<&Fence>, events: &[Event]) -> Result<Vec<Record>, LedgerError> {
+        self.add(head, events, || self.inner.append(head, fence, events)).await
+    }
+
+    async fn take_sequence(&self, head: &Head, fence: Option<&Fence>, service: &str) -> Result<Record, LedgerError> {
+        self.ask(head, || self.inner.take_sequence(head, fence, service), |record| Some(record)).await
+    }
+
+    async fn peek_sequence(&self, scope: &str, environment: &str, service: &str) -> Result<u64, LedgerError> {
+        self.inner.peek_sequence(scope, environment, service).await
+    }
+
+    async fn acquire(&self, head: &Head) -> Result<Acquired, LedgerError> {
+        self.ask(
+            head,
+            || self.inner.acquire(head),
+            |acquired| match acquired {
+                Acquired::Taken(record) => Some(&**record),
+                Acquired::Held { .. } => None,
+            },
+        )
+        .await
+    }
+
+    async fn renew(&self, fence: &Fence) -> Result<(), LedgerError> {
+        self.inner.renew(fence).await
+    }
+
+    async fn release(&self, head: &Head, fence: &Fence) -> Result<Record, LedgerError> {
+        let released = [Event::LeaseReleased { token: fence.token }];
+        let call = || self.inner.release(head, fence).map(|record| Ok(vec![record?])).boxed();
+        let mut records = self.add(head, &released, call).await?;
+        records.pop().ok_or_else(|| LedgerError::Conflict(head.run.clone()))
+    }
+
+    async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {
+        self.inner.past(filter).await
+    }
+
+    async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError> {
+        self.inner.runs(filter).await
+    }
+
+    async fn unsettled(&self, scope: &str, environment: &str) -> Result<Vec<Run>, LedgerError> {
+        self.inner.unsettled(scope, environment).await
+    }
+
+    async fn recorded(&self) -> Result<Vec<DeploymentId>, LedgerError> {
+        self.inner.recorded().await
+    }
+
+    async fn heads(&self) -> Result<Vec<Head>, LedgerError> {
+        self.inner.heads().await
+    }
+
+    async fn import(&self, records: &[Record]) -> Result<u64, LedgerError> {
+        self.inner.import(records).await
+    }
+
+    async fn rebuild(&self) -> Result<(), LedgerError> {
+        self.inner.rebuild().await
+    }
+}
+
+impl Spooling {
+    /// What is in a run's file after a place. An event that was in doubt may be in the ledger too.
+    async fn spooled_after(&self, run: &DeploymentId, after: u64) -> Vec<Record> {
+        let runs = self.runs.lock().await;
+        let spool = runs.get(run).and_then(|watched| watched.spool.as_ref());
+        spool.map_or_else(Vec::new, |spool| spool.records.iter().filter(|record| record.seq > after).cloned().collect())
+    }
+}
