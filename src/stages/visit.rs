@@ -70,6 +70,16 @@ impl Visit {
         self.fence = fence;
     }
 
+    /// Writes under the lease that the run itself took, if it has one.
+    pub fn hold_own_lease(&mut self) {
+        let opening = &self.run.opening;
+        self.fence = self.run.lease.map(|token| Fence {
+            scope: opening.scope.clone(),
+            environment: opening.environment.clone(),
+            token,
+        });
+    }
+
     /// Records events, all or none.
     ///
     /// # Errors

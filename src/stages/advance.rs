@@ -1,0 +1,220 @@
+//! A visit: the run is advanced from stage to stage, as far as it goes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::work::{Outcome, Trouble, Work};
+use super::{approval, conditions, copy, report, validation};
+use crate::ledger::{Acquired, Fence, Head, Heartbeat, Standing};
+use crate::promotion::event::{Decision, Event, Traffic};
+use crate::promotion::fault::{Code, Fault, Severity};
+use crate::promotion::next::{Next, next};
+use crate::promotion::stage::Stage;
+use crate::promotion::state::State;
+
+/// How often a lease that somebody else holds is asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Advances a run until it ends, or this visit does. A lease that was taken is still held then.
+///
+/// # Errors
+/// What keeps it from being recorded: the ledger is away before anything was changed, or somebody else has the run. What
+/// goes wrong in a stage is recorded and is no error here.
+pub async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
+    let mut heartbeat = None;
+    loop {
+        match next(work.visit.run(), work.request.until) {
+            Next::Begin(stage) => {
+                if needs_lease(work, stage) && heartbeat.is_none() {
+                    match take_lease(work).await? {
+                        Some(started) => heartbeat = Some(started),
+                        None => continue,
+                    }
+                }
+                under(heartbeat.as_ref(), stage_of(work, stage)).await?;
+            }
+            Next::Leave(decision) => {
+                work.visit.note(Event::VisitEnded { decision }).await?;
+                break;
+            }
+            Next::End(ending) => {
+                let decision = if ending.state == State::CompletedSuccessfully { Decision::Proceed } else { Decision::Stop };
+                let (state, exit, reason) = (ending.state, ending.exit, ending.reason);
+                work.visit
+                    .record(vec![Event::RunEnded { state, exit, reason }, Event::VisitEnded { decision }])
+                    .await?;
+                break;
+            }
+            Next::Over => break,
+        }
+    }
+    Ok(())
+}
+
+/// The lease is taken after the approval: a day of waiting must not keep others from an emergency. A run that has failed
+/// or has nothing to do needs none.
+fn needs_lease(work: &Work<'_>, stage: Stage) -> bool {
+    stage > Stage::Approval && stage < Stage::Report && work.visit.fence().is_none()
+}
+
+/// Takes the lease, waiting for whoever has it as long as the configuration says. `None` when it is not to be had; the
+/// run then has a fault.
+async fn take_lease(work: &mut Work<'_>) -> Result<Option<Heartbeat>, Fault> {
+    let wait = work.target.environment().settings().gates.lock.wait;
+    let begin = Instant::now();
+    loop {
+        let head = Head::of(work.visit.run());
+        let (by, until) = match work.visit.ledger().acquire(&head).await? {
+            Acquired::Taken(record) => {
+                work.visit.take_in(&[*record])?;
+                let opening = &work.visit.run().opening;
+                let token = work.visit.run().lease.ok_or_else(|| Fault::defect("a lease without a token"))?;
+                let fence = Fence { scope: opening.scope.clone(), environment: opening.environment.clone(), token };
+                work.visit.hold(Some(fence.clone()));
+                let heartbeat = Heartbeat::start(work.visit.ledger().clone(), fence);
+                if let Some(fault) = super::recover::others(work).await? {
+                    refuse(work, fault).await?;
+                    return Ok(None);
+                }
+                return Ok(Some(heartbeat));
+            }
+            Acquired::Held { by, until } => (by, until),
+        };
+        if begin.elapsed() >= wait {
+            let waited = if wait.is_zero() { String::new() } else { format!(", after waiting {}", humantime::format_duration(wait)) };
+            let text = format!(
+                "{} is being changed by run {by}, which holds it until {} at the least{waited}",
+                work.target.environment,
+                until.format("%H:%M:%S UTC")
+            );
+            refuse(work, Fault::new(Code::LockTaken, text)).await?;
+            return Ok(None);
+        }
+        work.visit.audience().progress(&format!("waiting for run {by}, which holds {}", work.target.environment));
+        tokio::time::sleep(ASK_AGAIN.min(wait.saturating_sub(begin.elapsed())).max(Duration::from_millis(200))).await;
+    }
+}
+
+/// Stops a run before its next stage.
+async fn refuse(work: &mut Work<'_>, fault: Fault) -> Result<(), Fault> {
+    let stage = match next(work.visit.run(), None) {
+        Next::Begin(stage) => stage,
+        _ => Stage::Report,
+    };
+    let conclusion = Trouble::from(fault.clone()).conclusion();
+    work.visit
+        .record(vec![
+            Event::StageStarted { stage },
+            Event::Faulted(Box::new(fault.in_stage(stage))),
+            Event::StageEnded { stage, conclusion, note: None, traffic: Traffic::default() },
+        ])
+        .await
+}
+
+/// Does something only as long as the lease is held.
+async fn under<T>(heartbeat: Option<&Heartbeat>, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let Some(heartbeat) = heartbeat else { return work.await };
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            standing = heartbeat.lost() => match standing {
+                Standing::Gone => return Err(Fault::new(Code::LeaseLost, "another visit has taken over this environment")),
+                // The ledger is away, and nobody is known to have taken the lease: what was begun is finished.
+                Standing::Unrenewed | Standing::Held => return work.await,
+            },
+        }
+    }
+}
+
+async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
+    let state = State::working(stage);
+    let mut events = Vec::new();
+    if work.visit.run().state != state {
+        events.push(Event::StateChanged { to: state });
+    }
+    events.push(Event::StageStarted { stage });
+    work.visit.record(events).await
+}
+
+/// Runs a stage and records how it ended.
+async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
+    begin(work, stage).await?;
+    let before = work.tools.registries.traffic();
+    let result = match stage {
+        Stage::Conditions => conditions::run(work).await,
+        Stage::Approval => approval::run(work).await,
+        Stage::Validation => validation::run(work).await,
+        Stage::Copy => copy::run(work).await,
+        Stage::Migration | Stage::Deployment | Stage::Verification => Ok(Outcome::skipped("not configured")),
+        Stage::Report => report::run(work).await,
+    };
+    let traffic = work.tools.registries.traffic_since(&before);
+    match result {
+        Ok(outcome) => {
+            let mut events = Vec::new();
+            if let Some(to) = outcome.state.filter(|to| *to != work.visit.run().state) {
+                events.push(Event::StateChanged { to });
+            }
+            let (conclusion, note) = (outcome.conclusion, outcome.note);
+            events.push(Event::StageEnded { stage, conclusion, note, traffic });
+            work.visit.record(events).await
+        }
+        Err(trouble) => end_badly(work, stage, trouble, traffic).await,
+    }
+}
+
+/// Records what went wrong in a stage. What the ledger itself refuses cannot be recorded, and ends the visit.
+async fn end_badly(
+    work: &mut Work<'_>,
+    stage: Stage,
+    trouble: Trouble,
+    traffic: Traffic,
+) -> Result<(), Fault> {
+    let conclusion = trouble.conclusion();
+    let ledgers = trouble.is_the_ledgers();
+    let mut faults: Vec<Fault> = trouble.faults().into_iter().map(|fault| fault.in_stage(stage)).collect();
+    if ledgers {
+        faults.sort_by_key(|fault| std::cmp::Reverse(fault.severity));
+        return Err(faults.into_iter().next().unwrap_or_else(|| Fault::defect("a trouble without a fault")));
+    }
+    let mut events: Vec<Event> = faults
+        .into_iter()
+        .map(|fault| {
+            let severity = fault.severity.max(Severity::High);
+            Event::Faulted(Box::new(fault.at_severity(severity)))
+        })
+        .collect();
+    let state = match stage {
+        Stage::Validation => Some(State::ValidationFailed),
+        Stage::Copy => Some(State::PromotionFailed),
+        _ => None,
+    };
+    if let Some(to) = state.filter(|to| work.visit.run().state.may_become(*to)) {
+        events.push(Event::StateChanged { to });
+    }
+    events.push(Event::StageEnded { stage, conclusion, note: None, traffic });
+    work.visit.record(events).await
+}
+
+/// Whether the plan of an earlier visit still holds. One that does not ends the run; one that was begun to be carried
+/// out is finished, with a warning.
+///
+/// # Errors
+/// What the ledger says.
+pub async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
+    let run = work.visit.run();
+    let Some((plan, _)) = &run.plan else { return Ok(()) };
+    let now = work.target.configuration.as_ref().map(|(_, checksum)| checksum);
+    if run.ended.is_some() || plan.configuration.as_ref() == now {
+        return Ok(());
+    }
+    let text = format!("the configuration of {} has changed since the plan was made", plan.environment);
+    let fault = Fault::new(Code::PlanChanged, text);
+    if run.changed_the_world() {
+        let fault = fault.at_severity(Severity::Medium).with_fix("nothing now: what was begun is finished as it was planned");
+        return work.visit.note(Event::Faulted(Box::new(fault))).await;
+    }
+    refuse(work, fault).await
+}

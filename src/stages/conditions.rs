@@ -1,0 +1,280 @@
+//! Stage `conditions`: references become digests, numbers are taken, targets and images are looked at. It ends with the
+//! plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::target::Route;
+use super::work::{Outcome, Trouble, Work};
+use crate::checks::{self, Depth, Subject};
+use crate::ledger::Filter;
+use crate::promotion::check::Finding;
+use crate::promotion::digest::Digest;
+use crate::promotion::event::Event;
+use crate::promotion::fault::{Code, Fault};
+use crate::promotion::image::{Reference, Tag};
+use crate::promotion::plan::{Estimate, Plan, Planned, PlannedImage, PlannedTag};
+use crate::promotion::stage::Stage;
+use crate::promotion::state::State;
+use crate::registry::{Class, Inspection};
+
+/// A candidate with an image, resolved.
+struct Resolved {
+    service: String,
+    route: Route,
+    digest: Digest,
+    previous: Option<Digest>,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// Everything that stands in the way, for all candidates together.
+pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
+    for service in &work.target.services {
+        work.visit.number(&service.name).await?;
+    }
+    let resolved = resolve(work).await?;
+    for one in &resolved {
+        let known = work.visit.run().candidate(&one.service).is_some_and(|candidate| candidate.digest.is_some());
+        if !known {
+            let (service, reference, digest) = (one.service.clone(), one.route.source.clone(), one.digest.clone());
+            work.visit.note(Event::Resolved { service, reference, digest }).await?;
+        }
+    }
+    work.seen.sources = true;
+    if nothing_to_do(work, &resolved).await? {
+        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new());
+        let hash = plan.hash();
+        work.visit.note(Event::Planned { plan: Box::new(plan), hash, estimate: Estimate::default() }).await?;
+        return Ok(Outcome::done().saying("the target has the digest already"));
+    }
+    inspect(work, &resolved).await?;
+    let immutable = immutable_tags(work, &resolved).await?;
+    let stages = vec![Stage::Validation, Stage::Copy];
+    let plan = plan(work, &resolved, &immutable, stages);
+    let estimate = estimate(work, &plan);
+    let hash = plan.hash();
+    let findings = look(work, &resolved).await?;
+    work.visit
+        .record(vec![Event::Planned { plan: Box::new(plan), hash, estimate }, Event::Checked { findings }])
+        .await?;
+    Ok(Outcome::done())
+}
+
+/// Resolves every source and looks at every target, all at once.
+async fn resolve(work: &Work<'_>) -> Result<Vec<Resolved>, Trouble> {
+    let routes = work.target.services.iter().filter_map(|service| Some((service.name.clone(), service.image.clone()?)));
+    let looks = routes.map(|(service, route)| async move {
+        let target = route.repository.tagged(route.tag.clone());
+        // What was resolved by an earlier visit stays; the source is only asked whether it still is that.
+        let known = work.visit.run().candidate(&service).and_then(|candidate| candidate.digest.clone());
+        let (source, target) =
+            futures_util::join!(source_digest(work, &route, known), work.tools.registries.head(&target, Class::Look));
+        let about = |fault: Fault| fault.about(&service);
+        let digest = source.map_err(about)?;
+        let previous = target.map_err(|error| about(error.into()))?.map(|head| head.digest);
+        Ok::<_, Fault>(Resolved { service: service.clone(), route, digest, previous })
+    });
+    all(join_all(looks).await)
+}
+
+/// What the source points to, held against what it must point to.
+async fn source_digest(work: &Work<'_>, route: &Route, known: Option<Digest>) -> Result<Digest, Fault> {
+    let reference = Reference { digest: None, ..route.source.clone() };
+    let wanted = route.source.digest.as_ref().or(route.pinned.as_ref()).or(known.as_ref());
+    // A tag is asked by its name, also where the digest is known: it must not point elsewhere.
+    let asked = if reference.tag.is_some() { &reference } else { &route.source };
+    let found = work.tools.registries.resolve(asked, Class::Inspect).await?.digest;
+    let others = [route.source.digest.as_ref(), route.pinned.as_ref(), known.as_ref()];
+    match others.into_iter().flatten().find(|other| **other != found) {
+        None => Ok(wanted.cloned().unwrap_or(found)),
+        Some(other) => Err(Fault::new(Code::SourceMoved, format!("{asked} points to {found}, and {other} is to be promoted"))),
+    }
+}
+
+/// Whether every target has its digest already. Tags that never move cannot be looked for before the image was looked
+/// at; that they were made is then known from the run that made them.
+async fn nothing_to_do(work: &Work<'_>, resolved: &[Resolved]) -> Result<bool, Fault> {
+    let without_image = work.target.services.iter().any(|service| service.image.is_none());
+    if without_image || resolved.iter().any(|one| one.previous.as_ref() != Some(&one.digest)) {
+        return Ok(false);
+    }
+    for one in resolved.iter().filter(|one| !one.route.immutable.is_empty()) {
+        let run = work.visit.run();
+        let filter = Filter {
+            scope: Some(run.opening.scope.clone()),
+            environment: Some(run.opening.environment.clone()),
+            service: Some(one.service.clone()),
+            limit: Some(20),
+            ..Filter::default()
+        };
+        let past = work.visit.ledger().past(&filter).await?;
+        let last = past.iter().find(|past| past.run != run.id && past.changed_the_world);
+        let made = last.is_some_and(|past| past.state == State::CompletedSuccessfully && past.digest.as_ref() == Some(&one.digest));
+        if !made {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Looks at every image, without its layers, and records what was seen.
+async fn inspect(work: &mut Work<'_>, resolved: &[Resolved]) -> Result<(), Trouble> {
+    let looks = resolved.iter().map(|one| {
+        let registries = &work.tools.registries;
+        async move {
+            let inspection = registries.inspect(&one.route.source.repository, &one.digest).await;
+            inspection.map_err(|error| Fault::from(error).about(&one.service))
+        }
+    });
+    let inspections: Vec<Inspection> = all(join_all(looks).await)?;
+    for (one, inspection) in resolved.iter().zip(inspections) {
+        let facts = Box::new(inspection.facts.clone().bounded());
+        work.seen.remember(&one.service, Arc::new(inspection));
+        work.visit.note(Event::Inspected { service: one.service.clone(), facts }).await?;
+    }
+    Ok(())
+}
+
+/// The tags that never move, by service: rendered, and looked for. One that exists with another digest is refused.
+async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeMap<String, Vec<PlannedTag>>, Trouble> {
+    let mut faults = Vec::new();
+    let mut wanted: Vec<(&Resolved, Tag)> = Vec::new();
+    for one in resolved {
+        for template in &one.route.immutable {
+            match template.fill::<Tag>(&values(work, one)) {
+                Ok(tag) if tag == one.route.tag => faults.push(
+                    Fault::new(Code::ConfigurationInvalid, format!("the immutable tag `{template}` is `{tag}`, which is the environment's own"))
+                        .about(&one.service),
+                ),
+                Ok(tag) => wanted.push((one, tag)),
+                Err(error) => faults.push(Fault::from(error).about(&one.service)),
+            }
+        }
+    }
+    let looks = wanted.iter().map(|(one, tag)| async move {
+        let reference = one.route.repository.tagged(tag.clone());
+        let head = work.tools.registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(&one.service))?;
+        match head.map(|head| head.digest) {
+            Some(other) if other != one.digest => Err(Fault::new(
+                Code::TagImmutable,
+                format!("{reference} exists with {other}, and {} was to get it", one.digest),
+            )
+            .about(&one.service)),
+            previous => Ok(PlannedTag { tag: tag.clone(), immutable: true, previous }),
+        }
+    });
+    let mut tags: BTreeMap<String, Vec<PlannedTag>> = BTreeMap::new();
+    for (look, (one, _)) in join_all(looks).await.into_iter().zip(&wanted) {
+        match look {
+            Ok(tag) => {
+                let tags = tags.entry(one.service.clone()).or_default();
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    Trouble::unless_none(faults)?;
+    Ok(tags)
+}
+
+/// What a tag's template may use. A value that is not known is left out, so that a template that needs it says so.
+fn values(work: &Work<'_>, one: &Resolved) -> BTreeMap<&'static str, Value> {
+    let run = work.visit.run();
+    let candidate = run.candidate(&one.service);
+    let mut values = BTreeMap::from([
+        ("service", Value::from(one.service.as_str())),
+        ("environment", run.opening.environment.as_str().into()),
+        ("digest", one.digest.as_str().into()),
+        ("deployment_id", run.id.as_str().into()),
+        ("mode", run.opening.mode.as_deref().unwrap_or_default().into()),
+        ("vars", serde_json::to_value(&run.opening.variables).unwrap_or_default()),
+    ]);
+    let mut add = |name, value: Option<Value>| {
+        if let Some(value) = value {
+            values.insert(name, value);
+        }
+    };
+    add("sequence", candidate.and_then(|candidate| candidate.sequence).map(Value::from));
+    let facts = candidate.and_then(|candidate| candidate.facts.as_ref());
+    add("revision", facts.and_then(|facts| facts.revision()).map(Value::from));
+    let version = work.request.version.as_deref().or_else(|| facts.and_then(|facts| facts.label("org.opencontainers.image.version")));
+    add("version", version.map(Value::from));
+    values
+}
+
+fn plan(work: &Work<'_>, resolved: &[Resolved], immutable: &BTreeMap<String, Vec<PlannedTag>>, stages: Vec<Stage>) -> Plan {
+    let candidates = work.target.services.iter().map(|service| {
+        let one = resolved.iter().find(|one| one.service == service.name);
+        Planned {
+            service: service.name.clone(),
+            image: one.map(|one| planned_image(one, immutable.get(&one.service))),
+            version: if one.is_none() { work.request.version.clone() } else { None },
+        }
+    });
+    Plan {
+        environment: work.target.environment.clone(),
+        candidates: candidates.collect(),
+        stages,
+        configuration: work.target.configuration.as_ref().map(|(_, checksum)| checksum.clone()),
+        inputs: BTreeMap::new(),
+    }
+}
+
+fn planned_image(one: &Resolved, immutable: Option<&Vec<PlannedTag>>) -> PlannedImage {
+    let own = PlannedTag { tag: one.route.tag.clone(), immutable: false, previous: one.previous.clone() };
+    PlannedImage {
+        source: one.route.source.clone(),
+        digest: one.digest.clone(),
+        target: one.route.repository.clone(),
+        tags: std::iter::once(own).chain(immutable.cloned().unwrap_or_default()).collect(),
+    }
+}
+
+fn estimate(work: &Work<'_>, plan: &Plan) -> Estimate {
+    let mut all = Estimate::default();
+    for planned in &plan.candidates {
+        let (Some(image), Some(inspection)) = (&planned.image, work.seen.inspection(&planned.service)) else { continue };
+        let one = inspection.estimate(&image.source.repository, &image.target, image.tags.len() as u64);
+        all.requests += one.requests;
+        all.bytes += one.bytes;
+    }
+    all
+}
+
+/// Evaluates what can be told without the layers, so that nobody is asked about something that cannot be promoted.
+async fn look(work: &Work<'_>, resolved: &[Resolved]) -> Result<Vec<Finding>, Trouble> {
+    let looks = resolved.iter().filter_map(|one| Some((one, work.seen.inspection(&one.service)?))).map(|(one, inspection)| async move {
+        let subject = Subject {
+            service: &one.service,
+            repository: &one.route.source.repository,
+            inspection: &inspection,
+            policy: &work.target.settings(&one.service).validate,
+            registries: &work.tools.registries,
+            now: Utc::now(),
+        };
+        checks::evaluate(&subject, Depth::Headers).await.map_err(|fault| fault.about(&one.service))
+    });
+    Ok(all(join_all(looks).await)?.into_iter().flatten().collect())
+}
+
+/// All results, or all faults.
+fn all<T>(results: Vec<Result<T, Fault>>) -> Result<Vec<T>, Trouble> {
+    let mut good = Vec::new();
+    let mut faults = Vec::new();
+    for result in results {
+        match result {
+            Ok(one) => good.push(one),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    Trouble::unless_none(faults)?;
+    Ok(good)
+}

@@ -1,0 +1,36 @@
+//! The stages of a run, one file each, and the visits that advance it through them.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `conditions`, `approval`, `validation`, `copy`, `report` | the stages |
+//! | `promote`, `recover`, `audit` | the operations |
+//! | `open`, `advance`, `visit` | one execution on a run: its beginning, its way, what it records |
+//! | `request`, `target`, `work` | what is asked, where it goes, with what |
+//! | `sources`, `targets` | that the world is still as the run knows it |
+//! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
+
+mod advance;
+mod approval;
+mod attend;
+pub mod audience;
+pub mod audit;
+mod conditions;
+mod copy;
+pub mod files;
+pub mod logs;
+mod open;
+mod promote;
+mod recover;
+mod report;
+pub mod request;
+mod sources;
+pub mod target;
+mod targets;
+mod validation;
+mod visit;
+mod work;
+
+pub use open::interrupt;
+pub use promote::promote;
+pub use recover::{Recovered, Settling, recover};
+pub use work::Tools;

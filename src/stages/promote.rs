@@ -1,0 +1,48 @@
+//! `operation: promote`, and `plan`, which is the same with the acts left out.
+
+use std::sync::Arc;
+
+use super::advance::{advance, hold_to_the_plan};
+use super::audience::Audience;
+use super::open::{self, Found};
+use super::request::Request;
+use super::target::Target;
+use super::targets;
+use super::work::{Seen, Tools, Work};
+use crate::ledger::Ledger;
+use crate::promotion::event::Conclusion;
+use crate::promotion::fault::Fault;
+use crate::promotion::run::Run;
+use crate::promotion::stage::Stage;
+
+/// Promotes, as far as this visit goes.
+///
+/// # Errors
+/// What keeps the run from being recorded, before anything was changed. All else is in the run.
+pub async fn promote(
+    request: &Request,
+    target: &Target,
+    tools: &Tools,
+    ledger: Arc<dyn Ledger>,
+    audience: Arc<dyn Audience>,
+) -> Result<Run, Fault> {
+    let mut visit = match open::open(request, target, Arc::clone(&ledger), audience).await? {
+        Found::ToDo(visit) => visit,
+        Found::Finished(run) => {
+            targets::assert(&run, &tools.registries, ledger.as_ref()).await?;
+            return Ok(run);
+        }
+    };
+    open::begin(&mut visit, request).await?;
+    let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default() };
+    hold_to_the_plan(&mut work).await?;
+    if work.visit.run().conclusion(Stage::Copy) == Some(Conclusion::Done) {
+        targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await?;
+    }
+    let advanced = advance(&mut work).await;
+    // Also where the visit could not go on: nobody has to wait for a lease that is not used.
+    let released = visit.release().await;
+    advanced?;
+    released?;
+    Ok(visit.run().clone())
+}

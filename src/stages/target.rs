@@ -1,0 +1,228 @@
+//! Where a run goes, by the configuration or, without one, by `image` and `to`.
+
+use std::collections::BTreeMap;
+
+use super::request::{Destination, Request};
+use crate::config::{Configuration, Environment, Settings, Template, unbuilt};
+use crate::promotion::digest::Digest;
+use crate::promotion::fault::{Code, Fault};
+use crate::promotion::image::{Reference, Repository, Tag};
+use crate::promotion::plan::Plan;
+
+/// Where a run goes.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The environment's name; without a configuration the target reference.
+    pub environment: String,
+    /// The services, in the order of the configuration.
+    pub services: Vec<Service>,
+    /// The configuration's path and the checksum of what it says of this environment.
+    pub configuration: Option<(String, Digest)>,
+    /// What it says.
+    settings: Environment,
+}
+
+/// A service of a run.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its image and where it goes; none for a service without one.
+    pub image: Option<Route>,
+}
+
+/// The way of an image.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Where it comes from.
+    pub source: Reference,
+    /// What it must be.
+    pub pinned: Option<Digest>,
+    /// The repository that it goes to.
+    pub repository: Repository,
+    /// The environment's own tag.
+    pub tag: Tag,
+    /// Templates of tags that never move.
+    pub immutable: Vec<Template>,
+}
+
+impl Target {
+    /// The target that a request names in a configuration.
+    ///
+    /// # Errors
+    /// What the request names and the configuration does not have; a key whose feature this version does not have; a
+    /// candidate that nothing names.
+    pub fn configured(request: &Request, configuration: &Configuration, path: &str) -> Result<Self, Fault> {
+        let Some(name) = &request.environment else {
+            let names: Vec<&str> = configuration.environments().map(Environment::name).collect();
+            return Err(Fault::new(Code::InputInvalid, "no environment is named")
+                .with_fix(format!("set `environment` to one of {}", names.join(", "))));
+        };
+        let environment = configuration.environment(name)?;
+        if let Some(fault) = refuse_unbuilt(configuration, environment) {
+            return Err(fault);
+        }
+        let names: Vec<String> = if request.services.is_empty() {
+            configuration.services().keys().cloned().collect()
+        } else {
+            request.services.iter().map(|name| configuration.service(name).map(|_| name.clone())).collect::<Result<_, _>>()?
+        };
+        let with_images = names.iter().filter(|name| configuration.services()[*name].image.is_some()).count();
+        if with_images != 1 && (request.image.is_some() || request.digest.is_some()) {
+            return Err(Fault::new(
+                Code::InputInvalid,
+                format!("`image` and `digest` name one image, and {with_images} services with an image are promoted"),
+            )
+            .with_fix("name the service in `services`"));
+        }
+        let services = names
+            .iter()
+            .map(|name| {
+                let image = configuration.services()[name].image.as_ref();
+                let route = image.map(|repository| route(request, environment, name, repository)).transpose()?;
+                Ok(Service { name: name.clone(), image: route })
+            })
+            .collect::<Result<_, Fault>>()?;
+        Ok(Self {
+            environment: name.clone(),
+            services,
+            configuration: Some((path.to_owned(), configuration.checksum(environment))),
+            settings: environment.clone(),
+        })
+    }
+
+    /// The target of a promotion that `image` and `to` describe: the service is the repository's path, the environment
+    /// the target reference.
+    ///
+    /// # Errors
+    /// When one of the two is missing, or they are the same.
+    pub fn unconfigured(request: &Request) -> Result<Self, Fault> {
+        let (Some(source), Some(to)) = (&request.image, &request.to) else {
+            return Err(Fault::new(Code::InputInvalid, "it is not said what is to be promoted, and where to")
+                .with_fix("set `image` and `to`, or `environment` with a configuration"));
+        };
+        let (repository, tag) = match to {
+            Destination::Tag(tag) => (source.repository.clone(), tag.clone()),
+            Destination::Reference(Reference { repository, tag: Some(tag), digest: None }) => (repository.clone(), tag.clone()),
+            Destination::Reference(reference) => {
+                return Err(Fault::new(Code::InputInvalid, format!("`to` is {reference}, and a promotion goes to a tag"))
+                    .with_fix("write a tag, or a reference with a tag and no digest"));
+            }
+        };
+        let route = Route {
+            source: source.clone(),
+            pinned: request.digest.clone(),
+            repository: repository.clone(),
+            tag: tag.clone(),
+            immutable: Vec::new(),
+        };
+        refuse_same(&route)?;
+        let environment = repository.tagged(tag).to_string();
+        Ok(Self {
+            services: vec![Service { name: repository.path().to_owned(), image: Some(route) }],
+            settings: Environment::without_configuration(&environment),
+            environment,
+            configuration: None,
+        })
+    }
+
+    /// The target of a run whose plan is all that is known of it.
+    #[must_use]
+    pub fn planned(plan: &Plan) -> Self {
+        let services = plan.candidates.iter().map(|planned| Service { name: planned.service.clone(), image: None }).collect();
+        Self {
+            environment: plan.environment.clone(),
+            services,
+            configuration: None,
+            settings: Environment::without_configuration(&plan.environment),
+        }
+    }
+
+    /// What the environment says for a service.
+    #[must_use]
+    pub fn settings(&self, service: &str) -> &Settings {
+        self.settings.for_service(service)
+    }
+
+    /// The environment.
+    #[must_use]
+    pub const fn environment(&self) -> &Environment {
+        &self.settings
+    }
+
+    /// A service of the run.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+}
+
+/// What a run on this environment would need and this version does not have.
+fn refuse_unbuilt(configuration: &Configuration, environment: &Environment) -> Option<Fault> {
+    let keys = unbuilt(configuration, environment);
+    (!keys.is_empty()).then(|| {
+        Fault::new(Code::NotBuilt, format!("this version cannot do yet what the configuration asks for: {}", keys.join(", ")))
+    })
+}
+
+fn route(request: &Request, environment: &Environment, service: &str, own: &Repository) -> Result<Route, Fault> {
+    let settings = environment.for_service(service);
+    let Some(target) = environment.target(service) else {
+        return Err(Fault::new(
+            Code::ConfigurationInvalid,
+            format!("`{service}` has an image and no tag in `{}`", environment.name()),
+        )
+        .with_fix("add `tag` to the environment"));
+    };
+    let tag = target.tag.clone().ok_or_else(|| Fault::defect("a target without a tag"))?;
+    let source = source(request, environment, service, own)?;
+    let route = Route {
+        source,
+        pinned: request.digest.clone(),
+        repository: target.repository.clone(),
+        tag,
+        immutable: settings.immutable_tags.iter().map(|tag| tag.template().clone()).collect(),
+    };
+    refuse_same(&route)?;
+    Ok(route)
+}
+
+/// Where a candidate comes from: the input, the environment before, the configured tag, or the pinned digest.
+fn source(request: &Request, environment: &Environment, service: &str, own: &Repository) -> Result<Reference, Fault> {
+    if let Some(image) = &request.image {
+        return Ok(image.clone());
+    }
+    if let Some(source) = environment.source(service) {
+        return Ok(source.clone());
+    }
+    if let Some(template) = &environment.for_service(service).from_tag {
+        let mut values = BTreeMap::from([
+            ("service", serde_json::Value::from(service)),
+            ("environment", environment.name().into()),
+            ("vars", serde_json::to_value(&request.variables).unwrap_or_default()),
+        ]);
+        if let Some(version) = &request.version {
+            values.insert("version", version.as_str().into());
+        }
+        if let Some(commit) = &request.job.commit {
+            values.insert("revision", commit.as_str().into());
+        }
+        let tag: Tag = template.fill(&values)?;
+        return Ok(own.tagged(tag));
+    }
+    if let Some(digest) = &request.digest {
+        return Ok(own.at(digest.clone()));
+    }
+    Err(Fault::new(Code::InputInvalid, format!("nothing says which image of `{service}` goes into `{}`", environment.name()))
+        .with_fix("set `image` or `digest`, or add `from` or `from-tag` to the environment"))
+}
+
+fn refuse_same(route: &Route) -> Result<(), Fault> {
+    if route.source.repository == route.repository && route.source.tag.as_ref() == Some(&route.tag) {
+        return Err(Fault::new(
+            Code::SourceIsTarget,
+            format!("{} would be promoted to itself", route.repository.tagged(route.tag.clone())),
+        ));
+    }
+    Ok(())
+}

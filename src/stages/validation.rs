@@ -1,0 +1,126 @@
+//! Stage `validation`: everything that the policy asks for is read and checked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures_util::future::join_all;
+
+use super::work::{Outcome, Trouble, Work};
+use crate::checks::{self, Depth, Subject};
+use crate::promotion::check::{Finding, Verdict};
+use crate::promotion::event::Event;
+use crate::promotion::fault::{Code, Fault};
+use crate::promotion::plan::PlannedImage;
+use crate::promotion::state::State;
+use crate::registry::Inspection;
+
+/// How many failed checks a fault's text lists; the report has all.
+const LISTED: usize = 5;
+
+/// Checks every image.
+///
+/// # Errors
+/// A source that moved, checks that fail, and what keeps a check from looking.
+pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
+    let images = work.images();
+    if images.is_empty() {
+        return Ok(Outcome::skipped("no service has an image").entering(State::ValidationPassed));
+    }
+    super::sources::assert(work).await?;
+    let findings = evaluate(work, &images).await?;
+    work.visit.note(Event::Checked { findings: findings.clone() }).await?;
+    let failed: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
+    if failed.is_empty() {
+        return Ok(Outcome::done().entering(State::ValidationPassed));
+    }
+    work.visit.enter(State::ValidationFailed).await?;
+    if !work.request.force || failed.iter().any(|finding| finding.unforceable) {
+        return Err(refusal(work, &failed));
+    }
+    force(work, &failed).await?;
+    Ok(Outcome::done().entering(State::ValidationPassed).saying("forced: failed checks were overruled"))
+}
+
+async fn evaluate(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Result<Vec<Finding>, Trouble> {
+    let looks = images.iter().map(|(service, image)| async move {
+        let repository = &image.source.repository;
+        let inspection = inspected(work, service, image).await.map_err(|fault| fault.about(service))?;
+        let subject = Subject {
+            service,
+            repository,
+            inspection: &inspection,
+            policy: &work.target.settings(service).validate,
+            registries: &work.tools.registries,
+            now: Utc::now(),
+        };
+        checks::evaluate(&subject, Depth::Everything).await.map_err(|fault| fault.about(service))
+    });
+    let mut findings = Vec::new();
+    let mut faults = Vec::new();
+    for look in join_all(looks).await {
+        match look {
+            Ok(found) => findings.extend(found),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    Trouble::unless_none(faults)?;
+    Ok(findings)
+}
+
+/// The image as this visit saw it; a visit that has not looked at it looks now.
+async fn inspected(work: &Work<'_>, service: &str, image: &PlannedImage) -> Result<Arc<Inspection>, Fault> {
+    if let Some(inspection) = work.seen.inspection(service) {
+        return Ok(inspection);
+    }
+    let inspection = Arc::new(work.tools.registries.inspect(&image.source.repository, &image.digest).await?);
+    work.seen.remember(service, Arc::clone(&inspection));
+    Ok(inspection)
+}
+
+/// One fault for each service whose checks fail.
+fn refusal(work: &Work<'_>, failed: &[&Finding]) -> Trouble {
+    let services: BTreeSet<&str> = failed.iter().map(|finding| finding.service.as_str()).collect();
+    let faults: Vec<Fault> = services
+        .into_iter()
+        .map(|service| {
+            let failed: Vec<&&Finding> = failed.iter().filter(|finding| finding.service == service).collect();
+            let mut texts: Vec<String> = failed.iter().take(LISTED).map(|finding| text(finding)).collect();
+            if failed.len() > LISTED {
+                texts.push(format!("and {} more", failed.len() - LISTED));
+            }
+            let unforceable: BTreeSet<&str> =
+                failed.iter().filter(|finding| finding.unforceable).map(|finding| finding.check.as_str()).collect();
+            let mut fault = Fault::new(Code::CheckFailed, format!("{} checks fail: {}", failed.len(), texts.join("; "))).about(service);
+            let fixes: BTreeSet<&str> = failed.iter().filter_map(|finding| finding.fix.as_deref()).collect();
+            let fixes = fixes.into_iter().collect::<Vec<_>>().join("; ");
+            fault.fix = if unforceable.is_empty() {
+                format!("{fixes}; or go on in spite of it with `force` and a `reason`")
+            } else if work.request.force {
+                format!("{fixes}; `force` does not overrule {}", unforceable.into_iter().collect::<Vec<_>>().join(", "))
+            } else {
+                fixes
+            };
+            fault
+        })
+        .collect();
+    match Trouble::unless_none(faults) {
+        Err(trouble) => trouble,
+        Ok(()) => Fault::defect("a refusal without a failed check").into(),
+    }
+}
+
+fn text(finding: &Finding) -> String {
+    let platform = finding.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
+    format!("{}{platform}: seen {}, wanted {}", finding.check, finding.seen, finding.wanted)
+}
+
+/// Goes on in spite of failed checks, loudly.
+async fn force(work: &mut Work<'_>, failed: &[&Finding]) -> Result<(), Fault> {
+    let checks: BTreeSet<String> = failed.iter().map(|finding| format!("{}: {}", finding.service, finding.check)).collect();
+    let checks: Vec<String> = checks.into_iter().collect();
+    let reason = work.request.reason.clone().unwrap_or_default();
+    let by = work.request.requestor.clone();
+    let fault = Fault::new(Code::Forced, format!("{by} overruled {}: {reason}", checks.join(", "))).in_stage(crate::promotion::stage::Stage::Validation);
+    work.visit.record(vec![Event::Forced { by, reason, checks }, Event::Faulted(Box::new(fault))]).await
+}
