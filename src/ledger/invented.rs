@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
+use super::Head;
 use super::chain::{self, Entry};
 use super::projection::Folded;
-use super::{Fence, Head};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::digest::Digest;
-use crate::promotion::event::{Conclusion, Decision, Delivery, Event, Link, Opening, Operation, Record, VisitOpening};
+use crate::promotion::event::{Delivery, Event, Link, Opening, Operation, Record, VisitOpening};
 use crate::promotion::fault::{Code, Exit, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::stage::Stage;
@@ -191,6 +191,20 @@ impl Environment {
         })
     }
 
+    /// An environment with `count` runs and some moves that are legal; each run has at least two events.
+    pub(super) fn any(count: usize) -> impl Strategy<Value = Self> {
+        prop::collection::vec((0..count, moves()), 5..40).prop_map(move |steps| {
+            let mut environment = Self::with_runs(count);
+            for (run, step) in &steps {
+                environment.play(*run, step);
+            }
+            for run in 0..count {
+                environment.play(run, &Move::Visit);
+            }
+            environment
+        })
+    }
+
     /// The entries of every run.
     pub(super) fn entries(&self) -> Vec<Vec<Entry>> {
         self.runs.iter().map(|(_, records)| records.iter().map(Entry::from).collect()).collect()
@@ -201,24 +215,18 @@ fn link(head: Head) -> Link {
     Link { run: head.run, seq: head.seq, hash: head.hash }
 }
 
-/// A long, legal run of every kind of event that the ledger cares for.
-pub(super) fn story() -> Vec<Event> {
-    vec![
-        Event::VisitStarted(VisitOpening { number: 1, ..VisitOpening::default() }),
-        Event::StateChanged { to: State::ValidatingConditions },
-        Event::Intent { stage: Stage::Copy, act: moving("api") },
-        Event::StageEnded {
-            stage: Stage::Conditions,
-            conclusion: Conclusion::Done,
-            note: None,
-            traffic: crate::promotion::event::Traffic::default(),
-        },
-        Event::VisitEnded { decision: Decision::Proceed },
-    ]
+/// The head of a run whose last entry is the last of these.
+pub(super) fn head_of(entries: &[Entry]) -> Head {
+    let last = entries.last().unwrap();
+    Head { run: last.run.clone(), seq: last.seq, hash: last.hash.clone() }
 }
 
-/// The fence that a record of a lease stands for.
-pub(super) fn fence(record: &Record) -> Fence {
-    let Event::LeaseTaken { token } = record.event else { panic!("{:?} takes no lease", record.event) };
-    Fence { scope: "acme/shop".into(), environment: "production".into(), token }
+/// Makes a run's entries consistent again, as somebody who knows the format would after an edit.
+pub(super) fn forge(entries: &mut [Entry]) {
+    let mut head = chain::before_first(entries[0].run.clone());
+    for entry in entries {
+        (entry.seq, entry.previous) = (head.seq + 1, head.hash);
+        entry.hash = entry.computed_hash();
+        head = Head { run: entry.run.clone(), seq: entry.seq, hash: entry.hash.clone() };
+    }
 }

@@ -6,7 +6,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `address` | where the ledger is |
-//! | `chain`, `lines` | the audit chain, and records in a file; no database needed |
+//! | `chain`, `audit`, `lines` | the audit chain of a run, of many, and records in a file; no database needed |
 //! | `heartbeat`, `spool` | keeping a lease, and going on while the database is away |
 //! | `store`, `transact`, `extend`, `history`, `migrate` | the one implementation of the trait |
 //! | `projection` | from events to the rows of the derived tables; pure |
@@ -14,6 +14,7 @@
 //! | `postgres`, `sqlite` | the two databases |
 
 mod address;
+mod audit;
 pub mod chain;
 mod extend;
 mod heartbeat;
@@ -50,6 +51,7 @@ use sqlite::SqliteDatabase;
 use store::Store;
 
 pub use address::{LedgerAddress, Parts};
+pub use audit::{Audit, Audited};
 pub use heartbeat::{Heartbeat, Standing};
 pub use history::{Filter, Past};
 pub use spool::{Imported, Spooling};

@@ -161,11 +161,9 @@ fn read(row: &PgRow) -> Result<Row, sqlx::Error> {
 fn explain(place: &str, error: sqlx::Error) -> Trouble {
     let database = match error {
         sqlx::Error::Database(database) => database,
+        sqlx::Error::Io(error) if is_distrust(&error) => return no_tls(place, &error),
         sqlx::Error::Io(error) => return Trouble::Broken(format!("{place}: {error}")),
-        sqlx::Error::Tls(error) => {
-            let why = format!("no TLS with {place}: {error}; see `sslmode` and `sslrootcert` of the address");
-            return LedgerError::Refused(why).into();
-        }
+        sqlx::Error::Tls(error) => return no_tls(place, &error),
         sqlx::Error::Configuration(error) => return LedgerError::BadAddress(error.to_string()).into(),
         error @ (sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)) => {
             return LedgerError::Corrupt(format!("{place}: {error}")).into();
@@ -175,6 +173,16 @@ fn explain(place: &str, error: sqlx::Error) -> Trouble {
     let code = database.code().unwrap_or_default();
     let why = format!("{place}: {} ({code})", database.message());
     classify(&code, database.message(), why)
+}
+
+fn no_tls(place: &str, error: &impl fmt::Display) -> Trouble {
+    LedgerError::Refused(format!("no TLS with {place}: {error}; see `sslmode` and `sslrootcert` of the address")).into()
+}
+
+/// Whether a connection was given up because one side does not trust the other's certificate, which time does not heal.
+fn is_distrust(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)))
 }
 
 /// What an SQLSTATE means (PostgreSQL, Appendix A). PgBouncer says most of what it has to say as 08P01, so its texts
@@ -195,7 +203,11 @@ fn classify(code: &str, message: &str, why: String) -> Trouble {
         "08P01" if message.contains("statement pooling") => {
             LedgerError::Refused(format!("{why}; PgBouncer needs `pool_mode = transaction` or `session`")).into()
         }
-        "08P01" if ["no such", "authentication", "startup parameter"].iter().any(|text| message.contains(text)) => {
+        "08P01"
+            if ["no such", "does not exist", "authentication", "startup parameter"]
+                .iter()
+                .any(|text| message.contains(text)) =>
+        {
             LedgerError::Refused(why).into()
         }
         // Taking too long, waiting too long, no room: the statement was not done, and the connection is whole.
@@ -244,6 +256,7 @@ mod tests {
             ("08P01", "unsupported startup parameter: extra_float_digits", "refused"),
             ("08P01", "transaction blocks not allowed in statement pooling mode", "refused"),
             ("08P01", "no such user", "refused"),
+            ("08P01", "database \"app\" does not exist", "refused"),
             ("08P01", "server conn crashed?", "broken"),
             ("42P01", "", "corrupt"),
             ("", "", "corrupt"),

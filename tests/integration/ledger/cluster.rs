@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,8 +29,18 @@ printf 'pass/word' > "$dir/password"
 chmod 644 "$dir/password"
 cd "$dir"
 $as $bin/initdb -D "$dir/data" -A scram-sha-256 -U tidegate --pwfile="$dir/password" -E UTF8 --no-locale -N >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
+# Its own authority, so that a client can verify it, and one that has signed nothing.
+for name in authority stranger; do
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout "$dir/$name.key" -out "$dir/$name.crt" 2>/dev/null
+done
+openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout "$dir/server.key" -out "$dir/server.csr" 2>/dev/null
+printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' > "$dir/server.ext"
+openssl x509 -req -days 2 -in "$dir/server.csr" -extfile "$dir/server.ext" \
+  -CA "$dir/authority.crt" -CAkey "$dir/authority.key" -CAcreateserial -out "$dir/server.crt" 2>/dev/null
+[ -z "$as" ] || chown postgres "$dir/server.key"
+chmod 600 "$dir/server.key"
 $as $bin/postgres -D "$dir/data" -c port=$port -c listen_addresses=127.0.0.1 -c unix_socket_directories="$dir" \
-  -c fsync=off -c max_connections=200 >"$dir/postgres.log" 2>&1 &
+  -c ssl=on -c ssl_cert_file="$dir/server.crt" -c ssl_key_file="$dir/server.key" -c fsync=off -c max_connections=200 >"$dir/postgres.log" 2>&1 &
 postgres=$!
 cat > "$dir/pgbouncer.ini" <<END
 [databases]
@@ -51,13 +62,16 @@ $as pgbouncer "$dir/pgbouncer.ini" >"$dir/pgbouncer.log" 2>&1 &
 pgbouncer=$!
 for i in $(seq 100); do $bin/pg_isready -q -h 127.0.0.1 -p $port && break; sleep 0.1; done
 for i in $(seq 100); do $bin/pg_isready -q -h 127.0.0.1 -p $pooled && break; sleep 0.1; done
+PGPASSWORD=pass/word $bin/psql -q -h 127.0.0.1 -p $port -U tidegate -d postgres \
+  -c "CREATE ROLE writer LOGIN PASSWORD 'pass/word'"
 echo ready
 cat >/dev/null
 "#;
 
 /// The cluster.
 pub(crate) struct Cluster {
-    port: u16,
+    pub(crate) folder: PathBuf,
+    pub(crate) port: u16,
     pooled: u16,
     databases: AtomicU32,
     _supervisor: Child,
@@ -84,7 +98,7 @@ pub(crate) fn cluster() -> &'static Cluster {
         let mut said = String::new();
         BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n", "PostgreSQL 15 and PgBouncer must be installed");
-        Cluster { port, pooled, databases: AtomicU32::new(0), _supervisor: supervisor }
+        Cluster { folder, port, pooled, databases: AtomicU32::new(0), _supervisor: supervisor }
     })
 }
 
@@ -104,8 +118,13 @@ impl Cluster {
         self.address("writer:pass%2Fword", self.port, database)
     }
 
+    /// The address of a database at a port that leads to it.
+    pub(crate) fn at(&self, port: u16, database: &str) -> String {
+        self.address(OWNER, port, database)
+    }
+
     fn address(&self, user: &str, port: u16, database: &str) -> String {
-        format!("postgres://{user}@127.0.0.1:{port}/{database}")
+        format!("postgres://{user}@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
     /// A new, empty database.

@@ -1,6 +1,8 @@
 //! The ledger against real databases: one contract, held to on SQLite, on PostgreSQL, and on PostgreSQL behind PgBouncer
 //! in transaction mode with many clients at once.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
 mod cluster;
 mod contract;
 mod cut;
