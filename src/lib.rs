@@ -6,6 +6,7 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
+//! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`http`] | the one HTTP stack |
 //!
@@ -16,3 +17,4 @@ mod crashpoint;
 pub mod http;
 pub mod ledger;
 pub mod promotion;
+pub mod registry;
