@@ -222,7 +222,8 @@ mod tests {
         assert_eq!(realm.as_str(), "https://ghcr.io/token");
         assert_eq!((service.as_deref(), scope.as_deref()), (Some("ghcr.io"), Some("repository:acme/api:pull")));
         assert_eq!(challenge(&[r#"Basic realm="x""#]), Ok(Challenge::Basic));
-        for both in [&["Basic realm=\"x\"", ghcr][..], &[&format!("Basic realm=\"x\", {ghcr}")][..]] {
+        let joined = format!("Basic realm=\"x\", {ghcr}");
+        for both in [&["Basic realm=\"x\"", ghcr][..], &[joined.as_str()][..]] {
             assert!(matches!(challenge(both), Ok(Challenge::Bearer { .. })), "{both:?}");
         }
         for bad in [&[][..], &["Bearer service=\"x\""], &["Bearer realm=\"not an address\""]] {

@@ -12,7 +12,7 @@ use super::Registries;
 use super::answer::Answer;
 use super::auth::Scopes;
 use super::class::Class;
-use super::error::{RegistryError, Trouble};
+use super::error::{RegistryError, Trouble, is_web_page};
 use super::host::Host;
 use super::manifest::Descriptor;
 use super::manifests::Errand;
@@ -263,6 +263,9 @@ impl Registries {
         let status = answer.status();
         match answer.expect(&[StatusCode::CREATED, StatusCode::OK, StatusCode::NO_CONTENT]).await {
             Ok(answer) => {
+                if is_web_page(answer.headers(), b"") {
+                    return Err(Trouble::Nonsense { why: "a web page".to_owned() });
+                }
                 let told = answer.digest()?;
                 answer.discard().await;
                 match told {

@@ -183,6 +183,9 @@ impl Registries {
         let answer = self.send(ask).await?.expect(&taken).await?;
         let told = answer.digest()?;
         let subject_listed = answer.headers().contains_key("oci-subject");
+        if is_web_page(answer.headers(), b"") {
+            return Err(Trouble::Nonsense { why: "a web page".to_owned() });
+        }
         answer.discard().await;
         match told {
             // A registry may tell the digest in its own algorithm; only the same one can be compared.
@@ -199,6 +202,7 @@ pub(super) async fn read(answer: Answer, wanted: Option<&Digest>) -> Result<Mani
     let content_type = answer.header(CONTENT_TYPE).map(ToOwned::to_owned);
     let told = answer.digest()?;
     let bytes = answer.document(MANIFEST_LIMIT).await?;
+    let vouched_for = wanted.is_some() || told.is_some();
     let digest = match wanted.cloned().or(told) {
         Some(digest) if digest.matches(&bytes) => digest,
         Some(wanted) => {
@@ -209,7 +213,11 @@ pub(super) async fn read(answer: Answer, wanted: Option<&Digest>) -> Result<Mani
         }
         None => Digest::sha256(&bytes),
     };
-    Manifest::read(bytes, content_type.as_deref(), digest)
+    Manifest::read(bytes, content_type.as_deref(), digest).map_err(|trouble| match trouble {
+        // Nobody said that this is the content: then it is the answer that makes no sense.
+        Trouble::Malformed { why } if !vouched_for => Trouble::Nonsense { why },
+        trouble => trouble,
+    })
 }
 
 /// A request about a manifest.

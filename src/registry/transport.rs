@@ -103,9 +103,9 @@ impl<'a> Ask<'a> {
         self
     }
 
-    /// The same, as one of several requests that together need `wants`.
+    /// The same, as one of several requests that together need `wants` too.
     pub(super) fn among(mut self, wants: &Scopes) -> Self {
-        self.wants = wants.clone();
+        self.wants = self.needs.clone().and(wants.clone());
         self
     }
 
