@@ -10,6 +10,7 @@
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
+//! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -34,5 +35,8 @@ pub mod postgres;
 pub mod proxy;
 mod random;
 pub mod registry;
+pub mod runner;
 mod server;
 pub mod tokens;
+
+pub use child::free_port;

@@ -52,7 +52,7 @@ impl Proxy {
     pub fn start(upstream: &Endpoint) -> Self {
         let front = Front::new();
         let latency = Arc::<AtomicU64>::default();
-        let http = connector::client(upstream.authority.as_ref());
+        let http = connector::client_http1(upstream.authority.as_ref());
         let server = Server::start(None, {
             let (front, latency, upstream) = (front.clone(), Arc::clone(&latency), upstream.url.clone());
             move |request| {

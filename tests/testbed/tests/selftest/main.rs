@@ -6,3 +6,4 @@ mod images;
 mod postgres;
 mod proxy;
 mod registry;
+mod runner;
