@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`action`] | the runner's contract: inputs, outputs, workflow commands, job summary, signals |
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
+//! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`http`] | the one HTTP stack |
 //!
@@ -18,4 +19,4 @@ mod crashpoint;
 pub mod http;
 pub mod ledger;
 pub mod promotion;
-pub mod report;
+pub mod registry;

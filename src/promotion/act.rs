@@ -115,11 +115,11 @@ impl Outcome {
 /// What a copy of content did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CopyStats {
-    /// Manifests written, the root included.
+    /// Manifests of the image written below its root; the root is written with its first tag.
     pub manifests: u64,
-    /// Blobs that the registry mounted or already had: no byte passed through this machine.
+    /// Blobs of the image that the registry mounted or already had: no byte passed through this machine.
     pub mounted: u64,
-    /// Blobs streamed through this machine.
+    /// Blobs of the image streamed through this machine.
     pub streamed: u64,
     /// Blobs that are never copied: foreign layers, which live elsewhere.
     pub foreign: u64,

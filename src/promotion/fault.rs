@@ -249,6 +249,12 @@ catalogue! {
     /// The registry answers something that the distribution specification does not allow.
     RegistryNonsense = "registry-nonsense", Registry, Critical, Failed,
         "check that the address is a registry's, and that no proxy or login page answers in its place";
+    /// The registry does not take the content: its kind, its size, or something it refers to.
+    ContentRefused = "content-refused", Registry, Critical, Failed,
+        "read what the registry says; a limit on sizes or kinds of content is its administrator's to change";
+    /// A manifest or a configuration of the image is malformed, or can be read in more than one way.
+    ImageMalformed = "image-malformed", Validation, Critical, Failed,
+        "build and push the image again with a current builder";
     /// A manifest is larger than what is read of untrusted content.
     ManifestTooLarge = "manifest-too-large", Validation, Critical, Failed,
         "manifests above 4 MiB are not promoted; rebuild the image with fewer layers or annotations";

@@ -1,0 +1,188 @@
+//! Trying again: how long the other side asks us to wait, and the one loop in which everything is repeated.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use http::header::{HeaderMap, RETRY_AFTER};
+use regex::bytes::Regex;
+use tokio::time::Instant;
+
+use super::Registries;
+use super::error::{RegistryError, Trouble};
+use crate::promotion::retry::RetryClass;
+
+/// The longest wait that the other side may ask for; whoever asks for more is not waited for.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// Told of each failed attempt that is followed by another.
+pub type Observer = Arc<dyn Fn(&Retry) + Send + Sync>;
+
+/// A failed attempt that is followed by another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// What is tried.
+    pub what: String,
+    /// The number of the attempt that failed, from 1.
+    pub attempt: u32,
+    /// The wait before the next.
+    pub wait: Duration,
+    /// Why it failed (may quote the registry: untrusted).
+    pub because: String,
+}
+
+impl Registries {
+    /// Does something, again and again as long as its trouble may pass, the policy has attempts left, and the deadline
+    /// leaves time for the wait.
+    pub(super) async fn patiently<T, F, Fut>(&self, doing: &str, mut attempt: F) -> Result<T, RegistryError>
+    where
+        F: FnMut(u32) -> Fut,
+        Fut: Future<Output = Result<T, Trouble>>,
+    {
+        let mut tried = Vec::new();
+        let mut number = 1;
+        loop {
+            let trouble = match self.before_the_deadline(attempt(number)).await {
+                Ok(done) => return Ok(done),
+                Err(trouble) => trouble,
+            };
+            let class = trouble.retry_class(number);
+            let Some(wait) = self.policy().wait(number, class, rand::random()) else {
+                return Err(RegistryError { doing: doing.to_owned(), trouble, tried });
+            };
+            let too_long = matches!(class, RetryClass::Passing { after: Some(after) } if after > LONGEST_WAIT);
+            if too_long || self.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+                tried.push(format!("attempt {number}: {trouble}"));
+                let limit = if too_long { "is longer than is waited" } else { "does not end before the deadline" };
+                tried.push(format!("no further attempt: a wait of {} {limit}", humantime::format_duration(wait)));
+                return Err(RegistryError { doing: doing.to_owned(), trouble, tried });
+            }
+            let retry = Retry { what: doing.to_owned(), attempt: number, wait, because: trouble.to_string() };
+            tracing::debug!(what = %retry.what, attempt = number, wait = ?wait, because = %retry.because, "trying again");
+            if let Some(observer) = &self.observer {
+                observer(&retry);
+            }
+            tried.push(format!("attempt {number}: {trouble}"));
+            tokio::time::sleep(wait).await;
+            number += 1;
+        }
+    }
+
+    /// Lets something run no longer than to the deadline.
+    pub(super) async fn before_the_deadline<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        match self.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Trouble::Deadline)),
+            None => work.await,
+        }
+    }
+}
+
+/// The wait that an answer asks for: `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), or the Go duration that
+/// GHCR writes into the message of a 429.
+pub(super) fn asked(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
+    headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| header(text, Utc::now()))
+        .or_else(|| message(body))
+}
+
+fn header(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    if let Some(duration) = go_duration(text) {
+        return Some(duration);
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?;
+    Some((date.with_timezone(&Utc) - now).to_std().unwrap_or(Duration::ZERO))
+}
+
+fn message(body: &[u8]) -> Option<Duration> {
+    #[expect(clippy::expect_used, reason = "a constant pattern, run by the tests below")]
+    static WAIT: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?i)retry-after:\s*([0-9.]+[0-9.a-zµμ]*)").expect("a constant pattern"));
+    let text = std::str::from_utf8(WAIT.captures(body)?.get(1)?.as_bytes()).ok()?;
+    go_duration(text).or_else(|| text.parse::<u64>().ok().map(Duration::from_secs))
+}
+
+/// Reads a duration as Go's `time.Duration.String` writes it, e.g. `12.5ms` or `1m30s`.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0.0;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let number_end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let (number, tail) = rest.split_at(number_end);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let factor = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = tail;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_form_of_retry_after_is_read() {
+        let now = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z").unwrap().with_timezone(&Utc);
+        for (text, wait) in [
+            ("120", Some(120.0)),
+            (" 0 ", Some(0.0)),
+            ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60.0)),
+            ("Fri, 02 Jan 2026 03:00:00 GMT", Some(0.0)),
+            ("12.5ms", Some(0.0125)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(header(text, now).map(|wait| wait.as_secs_f64()), wait, "{text}");
+        }
+        for (body, wait) in [
+            ("TOOMANYREQUESTS: retry-after: 12.5ms, allowed: 2000/minute", Some(0.0125)),
+            ("Retry-After: 1m30s", Some(90.0)),
+            ("retry-after: 250µs, allowed: 44000/minute", Some(0.000_25)),
+            ("retry-after: 3", Some(3.0)),
+            ("retry later", None),
+        ] {
+            assert_eq!(message(body.as_bytes()).map(|wait| wait.as_secs_f64()), wait, "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_go_writes_is_read(hours in 0u64..100, minutes in 0u64..60, millis in 0u64..60_000) {
+            let text = format!("{hours}h{minutes}m{}.{:03}s", millis / 1_000, millis % 1_000);
+            let wanted = Duration::from_millis(hours * 3_600_000 + minutes * 60_000 + millis);
+            let read = go_duration(&text).unwrap();
+            prop_assert!(read.abs_diff(wanted) < Duration::from_millis(1));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(text in any::<String>()) {
+            let _ = go_duration(&text);
+            let _ = header(&text, Utc::now());
+            let _ = message(text.as_bytes());
+        }
+    }
+}
