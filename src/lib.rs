@@ -20,3 +20,4 @@ pub mod http;
 pub mod ledger;
 pub mod promotion;
 pub mod registry;
+pub mod report;

@@ -1,3 +1,4 @@
 //! Black-box tests: the real binary, and the rooms against real counterparts.
 
+mod ledger;
 mod registry;
