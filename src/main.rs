@@ -1,3 +1,5 @@
 //! Tidegate: parse, run, render the error, return the exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tidegate::action::main()
+}

@@ -48,6 +48,9 @@ const fn input(name: &'static str, kind: Kind, default: &'static str, about: &'s
     Input { name, kind, default, about }
 }
 
+/// Where the configuration is, when nothing else is said.
+pub const DEFAULT_CONFIG: &str = ".github/tidegate.yml";
+
 /// All inputs.
 pub const INPUTS: &[Input] = &[
     input(
@@ -59,7 +62,7 @@ pub const INPUTS: &[Input] = &[
     input(
         "config",
         Kind::Text,
-        ".github/tidegate.yml",
+        DEFAULT_CONFIG,
         "Path of the configuration, YAML or JSON. None is needed where `image` and `to` say all.",
     ),
     input("environment", Kind::Text, "", "The target environment."),

@@ -148,6 +148,15 @@ impl LedgerAddress {
         }
     }
 
+    /// Whether there may be something in it: a file that is not there has no past.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        match &self.0 {
+            Place::Postgres(_) => true,
+            Place::Sqlite { path, .. } => path.exists(),
+        }
+    }
+
     fn of_postgres(options: PgConnectOptions) -> Self {
         let options = match options.get_application_name() {
             Some(_) => options,

@@ -25,6 +25,7 @@ pub mod lines;
 mod migrate;
 mod postgres;
 mod projection;
+mod rehearsal;
 mod session;
 mod spool;
 mod sqlite;
@@ -54,6 +55,7 @@ pub use address::{LedgerAddress, Parts};
 pub use audit::{Audit, Audited};
 pub use heartbeat::{Heartbeat, Standing};
 pub use history::{Filter, Past};
+pub use rehearsal::Rehearsal;
 pub use spool::{Imported, Spooling};
 
 /// How long a lease lives without a heartbeat.

@@ -104,7 +104,32 @@ pub struct ImageFacts {
     pub bytes: u64,
 }
 
+/// How many labels, names and words of an image are kept, and how long each may be.
+const KEPT: usize = 200;
+const KEPT_LENGTH: usize = 1000;
+
 impl ImageFacts {
+    /// The same, without what is too much to keep: an image may say what it likes, and the ledger is not its dump.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        fn short(text: &str) -> String {
+            if text.len() <= KEPT_LENGTH { text.to_owned() } else { text.chars().take(KEPT_LENGTH).chain(['…']).collect() }
+        }
+        fn few(list: &[String]) -> Vec<String> {
+            list.iter().take(KEPT).map(|text| short(text)).collect()
+        }
+        for platform in &mut self.platforms {
+            platform.labels =
+                platform.labels.iter().take(KEPT).map(|(name, value)| (short(name), short(value))).collect();
+            platform.environment = few(&platform.environment);
+            platform.entrypoint = few(&platform.entrypoint);
+            platform.command = few(&platform.command);
+            platform.user = platform.user.as_deref().map(short);
+            platform.created = platform.created.as_deref().map(short);
+        }
+        self
+    }
+
     /// A label that all platforms agree on.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {

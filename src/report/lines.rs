@@ -3,7 +3,7 @@
 use super::text;
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::{Finding, Verdict};
-use crate::promotion::event::{Consent, Event, Record};
+use crate::promotion::event::{Consent, Event, Record, Traffic};
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
 
@@ -58,6 +58,12 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
         Event::Faulted(fault) => vec![format!("{}: {}", fault.severity, line(&fault.to_string(), 1000))],
         _ => Vec::new(),
     }
+}
+
+/// What was sent and received so far, for showing progress.
+#[must_use]
+pub fn traffic(traffic: &Traffic) -> String {
+    format!("{} requests, {} received, {} sent", traffic.total(), text::bytes(traffic.received), text::bytes(traffic.sent))
 }
 
 fn checked(findings: &[Finding]) -> Vec<String> {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::promotion::event::{Conclusion, Decision};
-use crate::promotion::fault::{Category, Exit, Severity};
+use crate::promotion::fault::{Category, Exit, Fault, Severity};
 use crate::promotion::run::Run;
+use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
 
 /// The version of the output `result`; it grows when a field changes its meaning or goes.
@@ -82,6 +83,13 @@ pub fn images(run: &Run) -> Value {
         .collect()
 }
 
+/// The names of all outputs, in the order in which they are written.
+const NAMES: [&str; 23] = [
+    "deployment-id", "state", "decision", "reason-code", "result", "status", "sequence", "digest", "previous-digest",
+    "images", "approved-by", "health", "success-rate", "rolled-back", "rollback-digest", "failed-stage",
+    "error-category", "error-count", "errors", "log-path", "record-path", "audit-path", "report-path",
+];
+
 /// All outputs of a visit, by name.
 #[must_use]
 pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
@@ -150,6 +158,43 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
     ]
 }
 
+/// The outputs of a visit that was stopped by a fault which is not in the run, or by none.
+#[must_use]
+pub fn of_visit(run: &Run, paths: &Paths, fault: Option<&Fault>) -> Vec<(String, String)> {
+    let mut values = outputs(run, paths);
+    if let Some(fault) = fault {
+        stop(&mut values, fault);
+    }
+    values
+}
+
+/// The outputs of a visit that has no run to tell of.
+#[must_use]
+pub fn of_fault(fault: Option<&Fault>) -> Vec<(String, String)> {
+    let mut values: Vec<(String, String)> = NAMES.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+    match fault {
+        Some(fault) => stop(&mut values, fault),
+        None => set(&mut values, "decision", Decision::Proceed.name()),
+    }
+    values
+}
+
+fn stop(values: &mut [(String, String)], fault: &Fault) {
+    set(values, "decision", Decision::Stop.name());
+    set(values, "status", "FAILURE");
+    set(values, "reason-code", fault.code.name());
+    set(values, "error-category", fault.category.name());
+    set(values, "failed-stage", fault.stage.map(Stage::name).unwrap_or_default());
+    let count = values.iter().find(|(name, _)| name == "error-count").and_then(|(_, count)| count.parse::<u64>().ok());
+    set(values, "error-count", &(count.unwrap_or_default() + 1).to_string());
+}
+
+fn set(values: &mut [(String, String)], name: &str, value: &str) {
+    if let Some((_, known)) = values.iter_mut().find(|(known, _)| known == name) {
+        value.clone_into(known);
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use chrono::DateTime;
@@ -196,5 +241,7 @@ pub(crate) mod tests {
         assert_eq!(value("decision"), "stop");
         assert_eq!(value("error-count"), "0");
         assert!(value("errors").contains("\"network\":0"));
+        let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, NAMES);
     }
 }

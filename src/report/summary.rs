@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{outputs, text};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Operation};
-use crate::promotion::fault::{Exit, Severity};
+use crate::promotion::fault::{Exit, Fault, Severity};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::{Faulted, Run};
 use crate::promotion::stage::Stage;
@@ -28,6 +28,17 @@ pub fn summary(run: &Run) -> String {
     timings(&mut out, run);
     audit(&mut out, run);
     out
+}
+
+/// The job summary of a visit that was refused before there was a run.
+#[must_use]
+pub fn refusal(fault: &Fault) -> String {
+    format!(
+        "## ⛔ Nothing was begun\n\n{} (`{}`)\n\n### What to do next\n\n- {}\n",
+        markdown(&fault.message, 4000),
+        fault.code,
+        markdown(&fault.fix, 1000)
+    )
 }
 
 fn headline(out: &mut String, run: &Run) {

@@ -31,6 +31,6 @@ mod visit;
 mod work;
 
 pub use open::interrupt;
-pub use promote::promote;
+pub use promote::{plan, promote};
 pub use recover::{Recovered, Settling, recover};
 pub use work::Tools;

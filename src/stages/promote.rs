@@ -46,3 +46,24 @@ pub async fn promote(
     released?;
     Ok(visit.run().clone())
 }
+
+/// Shows what a promotion would do: the same code, with a ledger that records nothing and without the stages that act.
+///
+/// # Errors
+/// What keeps the rehearsal's ledger from being read. What keeps the plan from being made is in the run.
+pub async fn plan(
+    request: &Request,
+    target: &Target,
+    tools: &Tools,
+    ledger: Arc<dyn Ledger>,
+    audience: Arc<dyn Audience>,
+) -> Result<Run, Fault> {
+    // A validation that was asked for reads everything; else the plan ends with what can be told without the layers.
+    let until = match request.until {
+        Some(until) if until >= Stage::Validation => Stage::Validation,
+        Some(until) => until,
+        None => Stage::Conditions,
+    };
+    let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
+    promote(&request, target, tools, ledger, audience).await
+}

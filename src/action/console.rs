@@ -1,0 +1,139 @@
+//! What a person, or a machine, sees while a run goes on.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::printer::{Level, Printer, Style};
+use crate::promotion::event::{Conclusion, Event, Record};
+use crate::promotion::fault::{Fault, Severity};
+use crate::promotion::identity::DeploymentId;
+use crate::promotion::run::Run;
+use crate::promotion::stage::Stage;
+use crate::report::lines::lines;
+use crate::stages::audience::Audience;
+
+/// Prints what happens, for people.
+#[derive(Debug)]
+pub struct Console {
+    printer: Printer,
+    stage: Mutex<Option<Stage>>,
+}
+
+impl Console {
+    /// A console on a printer.
+    #[must_use]
+    pub fn new(printer: Printer) -> Self {
+        Self { printer, stage: Mutex::default() }
+    }
+
+    fn mark(&self, conclusion: Conclusion) -> &'static str {
+        if self.printer.style() != Style::Terminal {
+            return "";
+        }
+        match conclusion {
+            Conclusion::Done => "\u{2713} ",
+            Conclusion::Skipped => "- ",
+            Conclusion::Failed | Conclusion::Errored => "\u{2717} ",
+        }
+    }
+}
+
+impl Audience for Console {
+    fn heard(&self, run: &Run, record: &Record) {
+        match &record.event {
+            Event::RunOpened(opening) => {
+                self.printer.text(&format!("{}: {} into {}", run.id, opening.operation, opening.environment));
+            }
+            Event::StageStarted { stage } => {
+                *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(*stage);
+                self.printer.group(stage.name());
+            }
+            Event::StageEnded { stage, conclusion, traffic, .. } => {
+                for line in lines(run, record) {
+                    self.printer.text(&format!("  {line}"));
+                }
+                let mark = self.mark(*conclusion);
+                self.printer.text(&format!("  {mark}{stage} {}, {} requests", conclusion.name(), traffic.total()));
+                self.printer.end_group();
+            }
+            Event::Faulted(fault) => annotate(&self.printer, fault),
+            Event::RunEnded { state, .. } => self.printer.text(&format!("{}: {state}", run.id)),
+            _ => {
+                for line in lines(run, record) {
+                    self.printer.text(&format!("  {line}"));
+                }
+            }
+        }
+    }
+
+    fn progress(&self, text: &str) {
+        self.printer.transient(&format!("  {text}"));
+    }
+}
+
+/// Shows a fault as an annotation: what happened, what was tried, what to do.
+pub(super) fn annotate(printer: &Printer, fault: &Fault) {
+    let level = match fault.severity {
+        Severity::Critical | Severity::High => Level::Error,
+        Severity::Medium => Level::Warning,
+        Severity::Low => Level::Notice,
+    };
+    let about = fault.service.as_deref().map(|service| format!("{service}: ")).unwrap_or_default();
+    let stage = fault.stage.map(|stage| format!(" in {stage}")).unwrap_or_default();
+    let mut text = format!("{about}{}", fault.message);
+    for tried in &fault.tried {
+        text.push_str(&format!("\ntried: {tried}"));
+    }
+    text.push_str(&format!("\nfix: {}", fault.fix));
+    printer.annotate(level, &format!("{} ({}, {}{stage})", fault.code, fault.category, fault.severity), &text);
+}
+
+/// Tells machines what happens: each event of a run is a log line of its own.
+#[derive(Debug)]
+pub struct Journal;
+
+impl Audience for Journal {
+    fn heard(&self, run: &Run, record: &Record) {
+        tracing::info!(
+            run.id = %run.id,
+            run.state = %run.state,
+            event.seq = record.seq,
+            event.kind = record.event.kind(),
+            event = %record.text,
+            "run {} event {}: {}", run.id, record.seq, record.event.kind()
+        );
+        if let Event::Faulted(fault) = &record.event {
+            tracing::error!(
+                run.id = %run.id,
+                fault.code = %fault.code,
+                fault.category = %fault.category,
+                fault.severity = %fault.severity,
+                "run {}: {}", run.id, fault.message
+            );
+        }
+    }
+
+    fn progress(&self, _text: &str) {}
+}
+
+/// Remembers which run is in our hands, for when it is taken out of them.
+#[derive(Debug, Default)]
+pub struct Witness {
+    run: OnceLock<DeploymentId>,
+}
+
+impl Witness {
+    /// The run that was begun or taken up.
+    #[must_use]
+    pub fn run(&self) -> Option<&DeploymentId> {
+        self.run.get()
+    }
+}
+
+impl Audience for std::sync::Arc<Witness> {
+    fn heard(&self, run: &Run, _record: &Record) {
+        // The first is ours; others are those that are settled on the way.
+        let _ = self.run.set(run.id.clone());
+    }
+
+    fn progress(&self, _text: &str) {}
+}
