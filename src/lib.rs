@@ -6,12 +6,14 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
+//! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`http`] | the one HTTP stack |
 //!
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
 //! config} → http → promotion. `promotion` imports none of the others.
 
+pub mod config;
 mod crashpoint;
 pub mod http;
 pub mod ledger;

@@ -1,1 +1,2 @@
 //! Black-box tests: the real binary, and the rooms against real counterparts.
+mod config;
