@@ -8,6 +8,7 @@
 //! | [`action`] | the runner's contract: inputs, outputs, workflow commands, job summary, signals |
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
+//! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`http`] | the one HTTP stack |
 //!
@@ -15,9 +16,12 @@
 //! config} → http → promotion. `promotion` imports none of the others.
 
 pub mod action;
+pub mod checks;
+pub mod config;
 mod crashpoint;
 pub mod http;
 pub mod ledger;
 pub mod promotion;
 pub mod registry;
 pub mod report;
+pub mod stages;

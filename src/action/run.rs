@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::console::{Console, Journal, Witness, annotate};
@@ -142,7 +141,11 @@ async fn attended(desk: &Desk, environment: &Environment, finalising: bool) -> E
         Err(fault) => return fault.into(),
     };
     let work = async {
-        let done = if finalising { finalise(desk, environment, &ledger).await } else { operate(desk, &ledger).await };
+        let done = if finalising {
+            finalise(desk, environment, &ledger).await
+        } else {
+            Box::pin(operate(desk, &ledger)).await
+        };
         done.unwrap_or_else(Ended::from)
     };
     let stop = tokio::select! {

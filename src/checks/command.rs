@@ -57,7 +57,10 @@ fn observe(platform: &PlatformInspection, policy: &CommandPolicy) -> Observation
     }
     match &policy.pattern {
         Some(pattern) => {
-            Observation::either(pattern.is_match(&whole), whole, pattern.to_string(), "let the image run what is asked for")
+            {
+            let good = pattern.matches(&whole);
+            Observation::either(good, whole, format!("`{}` in it", pattern.as_str()), "let the image run what is asked for")
+        }
         }
         None => Observation::good(whole, "a command"),
     }

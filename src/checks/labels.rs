@@ -22,7 +22,7 @@ impl Check for Labels {
             return Ok(vec![Observation::nothing("no label is asked for")]);
         }
         let mut wanted: Vec<String> = policy.labels.iter().map(ToString::to_string).collect();
-        wanted.extend(policy.label_values.iter().map(|(name, pattern)| format!("{name} with {pattern}")));
+        wanted.extend(policy.label_values.iter().map(|(name, pattern)| format!("{name} with `{}` in it", pattern.as_str())));
         let wanted = wanted.join(", ");
         let observations = subject.inspection.platforms.iter().map(|platform| {
             let labels = &platform.facts.labels;
@@ -32,7 +32,7 @@ impl Check for Labels {
             for (name, pattern) in &policy.label_values {
                 match value(name) {
                     None => wrong.push(format!("no {name}")),
-                    Some(value) if !pattern.is_match(value) => wrong.push(format!("{name} is {value}")),
+                    Some(value) if !pattern.matches(value) => wrong.push(format!("{name} is {value}")),
                     Some(_) => {}
                 }
             }

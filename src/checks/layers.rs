@@ -34,25 +34,16 @@ impl Check for Deep {
     }
 
     async fn look(&self, subject: &Subject<'_>) -> Result<Vec<Observation>, Fault> {
-        let mut layers: BTreeMap<Key, &Descriptor> = BTreeMap::new();
+        let mut layers: BTreeMap<Key, Descriptor> = BTreeMap::new();
         for platform in &subject.inspection.platforms {
             for (layer, content) in with_contents(&platform.layers, &platform.config.rootfs.diff_ids) {
                 if !layer.is_foreign() {
-                    layers.entry((layer.digest.clone(), content.cloned())).or_insert(layer);
+                    layers.entry((layer.digest.clone(), content.cloned())).or_insert_with(|| layer.clone());
                 }
             }
         }
-        let read: BTreeMap<Key, LayerReading> = stream::iter(layers)
-            .map(|(key, layer)| async move {
-                let reading = subject
-                    .registries
-                    .verify_layer(subject.repository, layer, key.1.as_ref(), LayerLimits::default(), Class::Inspect)
-                    .await?;
-                Ok::<_, Fault>((key, reading))
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let reads: Vec<_> = layers.into_iter().map(|(key, layer)| read(subject, key, layer)).collect();
+        let read: BTreeMap<Key, LayerReading> = stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await?;
         let observations = subject.inspection.platforms.iter().map(|platform| {
             let mut unpacked = 0;
             let mut foreign = 0;
@@ -77,6 +68,13 @@ impl Check for Deep {
         });
         Ok(observations.collect())
     }
+}
+
+/// Reads one layer whole.
+async fn read(subject: &Subject<'_>, key: Key, layer: Descriptor) -> Result<(Key, LayerReading), Fault> {
+    let (registries, limits) = (subject.registries, LayerLimits::default());
+    let reading = registries.verify_layer(subject.repository, &layer, key.1.as_ref(), limits, Class::Inspect).await?;
+    Ok((key, reading))
 }
 
 /// Layers with the digests of their contents; those are fewer where the image is not consistent.

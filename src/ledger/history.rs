@@ -118,6 +118,17 @@ pub(super) async fn last_number(
     rows.first().map_or(Ok(0), |row| row.number(0))
 }
 
+/// Who holds the lease of an environment, and until when.
+pub(super) async fn lease(
+    transaction: &mut Transaction,
+    scope: &str,
+    environment: &str,
+) -> Result<Option<(DeploymentId, DateTime<Utc>)>, Trouble> {
+    let place = vec![Value::text(scope), Value::text(environment)];
+    let rows = transaction.fetch(transaction.sql.lease, place).await?;
+    rows.first().map(|row| Ok((row.parsed(0)?, row.time(1)?))).transpose()
+}
+
 /// The ids of runs, the newest first.
 pub(super) async fn runs(transaction: &mut Transaction, filter: &Filter) -> Result<Vec<DeploymentId>, Trouble> {
     let rows = transaction.fetch(transaction.sql.runs, filter.arguments()).await?;

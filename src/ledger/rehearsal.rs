@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::chain::{self, Entry};
 use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
@@ -104,6 +104,10 @@ impl Ledger for Rehearsal {
 
     async fn release(&self, head: &Head, fence: &Fence) -> Result<Record, LedgerError> {
         self.one(head, Event::LeaseReleased { token: fence.token })
+    }
+
+    async fn lease(&self, _: &str, _: &str) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
+        Ok(None)
     }
 
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
@@ -444,6 +444,10 @@ impl Ledger for Spooling {
         let call = || self.inner.release(head, fence).map(|record| Ok(vec![record?])).boxed();
         let mut records = self.add(head, &released, call).await?;
         records.pop().ok_or_else(|| LedgerError::Conflict(head.run.clone()))
+    }
+
+    async fn lease(&self, scope: &str, environment: &str) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
+        self.inner.lease(scope, environment).await
     }
 
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {

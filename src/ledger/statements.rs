@@ -49,6 +49,8 @@ pub(super) struct Statements {
     pub(super) last_number: &'static str,
     /// Renews a lease that has not been taken over.
     pub(super) renew: &'static str,
+    /// The lease of an environment that somebody holds and that has not run out.
+    pub(super) lease: &'static str,
     /// Every lease that somebody holds.
     pub(super) held_leases: &'static str,
     /// Puts a lease's end back.
@@ -121,6 +123,10 @@ macro_rules! statements {
             ),
             last_number: concat!(
                 "SELECT last FROM ", $schema, "counter WHERE scope = $1 AND environment = $2 AND service = $3"
+            ),
+            lease: concat!(
+                "SELECT holder, expires_at FROM ", $schema, "lease",
+                " WHERE scope = $1 AND environment = $2 AND holder IS NOT NULL AND expires_at > ", $now
             ),
             held_leases: concat!(
                 "SELECT scope, environment, token, expires_at FROM ", $schema, "lease WHERE holder IS NOT NULL"

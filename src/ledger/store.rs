@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::chain::{self, Entry};
 use super::extend::{check_fence, refuse_own};
@@ -178,6 +179,10 @@ impl<D: Database> Ledger for Store<D> {
             check_fence(&locked, Some(fence))?;
             self.extend_by_one(transaction, &locked, released.clone()).await
         })
+    }
+
+    async fn lease(&self, scope: &str, environment: &str) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
+        reading!(self, "look at a lease", |transaction| history::lease(transaction, scope, environment).await)
     }
 
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {

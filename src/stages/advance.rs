@@ -143,10 +143,11 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
     begin(work, stage).await?;
     let before = work.tools.registries.traffic();
     let result = match stage {
-        Stage::Conditions => conditions::run(work).await,
-        Stage::Approval => approval::run(work).await,
-        Stage::Validation => validation::run(work).await,
-        Stage::Copy => copy::run(work).await,
+        // Boxed, because each is as large as all that it may do.
+        Stage::Conditions => Box::pin(conditions::run(work)).await,
+        Stage::Approval => Box::pin(approval::run(work)).await,
+        Stage::Validation => Box::pin(validation::run(work)).await,
+        Stage::Copy => Box::pin(copy::run(work)).await,
         Stage::Migration | Stage::Deployment | Stage::Verification => Ok(Outcome::skipped("not configured")),
         Stage::Report => report::run(work).await,
     };

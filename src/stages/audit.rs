@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use crate::ledger::chain::{Audit, Audited, Entry};
+use crate::ledger::chain::Entry;
 use crate::ledger::lines::Entries;
-use crate::ledger::{Head, Ledger};
+use crate::ledger::{Audit, Audited, Head, Ledger};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::identity::DeploymentId;
 

@@ -147,13 +147,13 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
     let mut wanted: Vec<(&Resolved, Tag)> = Vec::new();
     for one in resolved {
         for template in &one.route.immutable {
-            match template.fill::<Tag>(&values(work, one)) {
+            match super::target::tag(template, &values(work, one)) {
                 Ok(tag) if tag == one.route.tag => faults.push(
-                    Fault::new(Code::ConfigurationInvalid, format!("the immutable tag `{template}` is `{tag}`, which is the environment's own"))
+                    Fault::new(Code::ConfigurationInvalid, format!("the immutable tag `{}` is `{tag}`, which is the environment's own", template.as_str()))
                         .about(&one.service),
                 ),
                 Ok(tag) => wanted.push((one, tag)),
-                Err(error) => faults.push(Fault::from(error).about(&one.service)),
+                Err(fault) => faults.push(fault.about(&one.service)),
             }
         }
     }

@@ -116,7 +116,8 @@ pub(super) async fn others(work: &mut Work<'_>) -> Result<Option<Fault>, Fault> 
         let records = ledger.load(&run.id).await?;
         let mut other = Visit::take_up(&records, false, Arc::clone(&ledger), Arc::clone(work.visit.audience()))?;
         other.hold(Some(fence.clone()));
-        if let Err(fault) = settle(&mut other, work.tools).await {
+        // Boxed, because settling advances a run, which may settle others.
+        if let Err(fault) = Box::pin(settle(&mut other, work.tools)).await {
             let text = format!("run {} was interrupted after it had begun to change {}, and could not be settled: {fault}", run.id, fence.environment);
             let fix = format!("settle it with `operation: recover` and `deployment-id: {}`, then run again", run.id);
             return Ok(Some(Fault::new(Code::RecoveryNeeded, text).with_fix(fix)));

@@ -3,11 +3,43 @@
 use std::collections::BTreeMap;
 
 use super::request::{Destination, Request};
-use crate::config::{Configuration, Environment, Settings, Template, unbuilt};
+use crate::config::{ConfigErrors, Configuration, Environment, Settings, Template, unbuilt};
 use crate::promotion::digest::Digest;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::{Reference, Repository, Tag};
 use crate::promotion::plan::Plan;
+
+/// The keys of the configuration whose features this version has; see [`unbuilt`].
+const BUILT: &[&str] = &[
+    "from",
+    "from-tag",
+    "tag",
+    "immutable-tags",
+    "repository",
+    "gates.lock",
+    "github.status",
+    "insecure-registries",
+    "retry",
+    "services",
+    "validate.age",
+    "validate.command",
+    "validate.label-values",
+    "validate.labels",
+    "validate.layers",
+    "validate.metadata",
+    "validate.platforms",
+    "validate.profile",
+    "validate.severity.age",
+    "validate.severity.command",
+    "validate.severity.labels",
+    "validate.severity.layers",
+    "validate.severity.metadata",
+    "validate.severity.platforms",
+    "validate.severity.size",
+    "validate.severity.user",
+    "validate.size",
+    "validate.user",
+];
 
 /// Where a run goes.
 #[derive(Debug, Clone)]
@@ -59,14 +91,15 @@ impl Target {
                 .with_fix(format!("set `environment` to one of {}", names.join(", "))));
         };
         let environment = configuration.environment(name)?;
-        if let Some(fault) = refuse_unbuilt(configuration, environment) {
-            return Err(fault);
-        }
         let names: Vec<String> = if request.services.is_empty() {
             configuration.services().keys().cloned().collect()
         } else {
             request.services.iter().map(|name| configuration.service(name).map(|_| name.clone())).collect::<Result<_, _>>()?
         };
+        let chosen: Vec<&str> = names.iter().map(String::as_str).collect();
+        if let Some(fault) = refuse_unbuilt(environment, &chosen) {
+            return Err(fault);
+        }
         let with_images = names.iter().filter(|name| configuration.services()[*name].image.is_some()).count();
         if with_images != 1 && (request.image.is_some() || request.digest.is_some()) {
             return Err(Fault::new(
@@ -158,11 +191,9 @@ impl Target {
 }
 
 /// What a run on this environment would need and this version does not have.
-fn refuse_unbuilt(configuration: &Configuration, environment: &Environment) -> Option<Fault> {
-    let keys = unbuilt(configuration, environment);
-    (!keys.is_empty()).then(|| {
-        Fault::new(Code::NotBuilt, format!("this version cannot do yet what the configuration asks for: {}", keys.join(", ")))
-    })
+fn refuse_unbuilt(environment: &Environment, services: &[&str]) -> Option<Fault> {
+    let errors = unbuilt(environment, services, BUILT);
+    ConfigErrors::gather(errors, 0).err().map(Fault::from)
 }
 
 fn route(request: &Request, environment: &Environment, service: &str, own: &Repository) -> Result<Route, Fault> {
@@ -181,7 +212,7 @@ fn route(request: &Request, environment: &Environment, service: &str, own: &Repo
         pinned: request.digest.clone(),
         repository: target.repository.clone(),
         tag,
-        immutable: settings.immutable_tags.iter().map(|tag| tag.template().clone()).collect(),
+        immutable: settings.immutable_tags.clone(),
     };
     refuse_same(&route)?;
     Ok(route)
@@ -207,14 +238,25 @@ fn source(request: &Request, environment: &Environment, service: &str, own: &Rep
         if let Some(commit) = &request.job.commit {
             values.insert("revision", commit.as_str().into());
         }
-        let tag: Tag = template.fill(&values)?;
-        return Ok(own.tagged(tag));
+        return Ok(own.tagged(tag(template, &values)?));
     }
     if let Some(digest) = &request.digest {
         return Ok(own.at(digest.clone()));
     }
     Err(Fault::new(Code::InputInvalid, format!("nothing says which image of `{service}` goes into `{}`", environment.name()))
         .with_fix("set `image` or `digest`, or add `from` or `from-tag` to the environment"))
+}
+
+/// The tag that a template makes of a run's values.
+///
+/// # Errors
+/// [`Code::ConfigurationInvalid`] when a value that it needs is not there, or what it makes is not a tag.
+pub(super) fn tag(template: &Template, values: &BTreeMap<&str, serde_json::Value>) -> Result<Tag, Fault> {
+    let text = template.render(values).map_err(|error| {
+        Fault::new(Code::ConfigurationInvalid, error.to_string())
+            .with_fix("give the value that is missing (an input, or a label of the image), or use another one in the template")
+    })?;
+    text.parse().map_err(|error| Fault::new(Code::ConfigurationInvalid, format!("the template `{}` makes no tag: {error}", template.as_str())))
 }
 
 fn refuse_same(route: &Route) -> Result<(), Fault> {

@@ -1,0 +1,29 @@
+//! `rollback`: the way back.
+
+use std::time::Duration;
+
+use super::approval::WhilePending;
+use super::literal::{Lit, Whole};
+use super::names::Name;
+use super::section::section;
+use super::time::PositiveDuration;
+
+section! {
+    /// What happens when a deployment does not live.
+    pub struct Rollback from RawRollback {
+        /// Whether the run takes it back by itself. Default: true; otherwise people are told how.
+        default(true) automatic: bool,
+        /// Channels under `notify` that are told when nobody has done what people were asked to do.
+        default(Vec::new()) escalate: Vec<Lit<Name>> => Vec<String>,
+        /// When they are told, and how often again. Default: `30m`.
+        default(Duration::from_secs(1800)) escalate_after: Lit<PositiveDuration> => Duration,
+        /// How long to wait for people when the run cannot take it back. Default: `4h`.
+        default(Duration::from_secs(4 * 3600)) timeout: Lit<PositiveDuration> => Duration,
+        /// What the run does while it waits for them. Default: `wait`.
+        default(WhilePending::Wait) while_pending: WhilePending,
+        /// How long a digest must have lived here, verified, to be returned to. Default: `10m`.
+        default(Duration::from_secs(600)) lived: Lit<PositiveDuration> => Duration,
+        /// How many versions back it may go. Default: 10.
+        default(10) depth: Whole<1, 100> => u32,
+    }
+}
