@@ -13,7 +13,7 @@ use crate::stages::audience::Audience;
 
 /// Prints what happens, for people.
 #[derive(Debug)]
-pub struct Console {
+pub(super) struct Console {
     printer: Printer,
     stage: Mutex<Option<Stage>>,
 }
@@ -21,7 +21,7 @@ pub struct Console {
 impl Console {
     /// A console on a printer.
     #[must_use]
-    pub fn new(printer: Printer) -> Self {
+    pub(super) fn new(printer: Printer) -> Self {
         Self { printer, stage: Mutex::default() }
     }
 
@@ -89,7 +89,7 @@ pub(super) fn annotate(printer: &Printer, fault: &Fault) {
 
 /// Tells machines what happens: each event of a run is a log line of its own.
 #[derive(Debug)]
-pub struct Journal;
+pub(super) struct Journal;
 
 impl Audience for Journal {
     fn heard(&self, run: &Run, record: &Record) {

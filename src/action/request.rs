@@ -10,9 +10,11 @@ use crate::stages::request::{Destination, Job, Request};
 ///
 /// # Errors
 /// [`Code::InputInvalid`] for a reference that is not one.
-pub fn request(inputs: &Inputs, context: &Context) -> Result<Request, Fault> {
-    let wrong = |name: &str, error: &dyn std::fmt::Display| Fault::new(Code::InputInvalid, format!("input `{name}`: {error}"));
-    let image = inputs.image.as_deref().map(str::parse::<Reference>).transpose().map_err(|error| wrong("image", &error))?;
+pub(super) fn request(inputs: &Inputs, context: &Context) -> Result<Request, Fault> {
+    let wrong =
+        |name: &str, error: &dyn std::fmt::Display| Fault::new(Code::InputInvalid, format!("input `{name}`: {error}"));
+    let image =
+        inputs.image.as_deref().map(str::parse::<Reference>).transpose().map_err(|error| wrong("image", &error))?;
     let to = inputs.to.as_deref().map(destination).transpose().map_err(|error| wrong("to", &error))?;
     Ok(Request {
         operation: inputs.operation,

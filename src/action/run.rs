@@ -166,7 +166,8 @@ fn interruption(stop: Stop) -> Fault {
 /// Records that the visit was stopped. A rollback does not fit into the time that there is: the next visit goes on.
 async fn stopped(desk: &Desk, ledger: &Book, stop: Stop) -> Ended {
     let fault = Some(interruption(stop));
-    let (Some(run), false) = (desk.witness.run(), desk.request.operation == Operation::Plan || desk.inputs.dry_run) else {
+    let (Some(run), false) = (desk.witness.run(), desk.request.operation == Operation::Plan || desk.inputs.dry_run)
+    else {
         return Ended { exit: stop.exit(), run: None, fault, text: None };
     };
     let recording = stages::interrupt(run, stop.name(), ledger.spooling.clone(), Arc::clone(&desk.audience));
@@ -221,8 +222,9 @@ impl Book {
                 Err(error) => {
                     let fault = Fault::from(error);
                     let text = format!("{} cannot be imported: {}", imported.file.display(), fault.message);
-                    return Err(Fault { message: text, ..fault }
-                        .with_fix("keep the file, and compare it with the ledger (`operation: audit` with `audit-file`)"));
+                    return Err(Fault { message: text, ..fault }.with_fix(
+                        "keep the file, and compare it with the ledger (`operation: audit` with `audit-file`)",
+                    ));
                 }
             }
         }
@@ -326,7 +328,9 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         let what = match &one.result {
             stages::Settling::Settled => format!("settled, and is {}", one.run.state),
             stages::Settling::NothingToDo(why) => format!("needs nothing: {why}"),
-            stages::Settling::AtWork => "holds its lease and may be at work; name it in `deployment-id` to take it over".to_owned(),
+            stages::Settling::AtWork => {
+                "holds its lease and may be at work; name it in `deployment-id` to take it over".to_owned()
+            }
             stages::Settling::Failed(fault) => {
                 failed.get_or_insert_with(|| fault.clone());
                 format!("could not be settled: {fault}")
@@ -375,7 +379,11 @@ async fn audit(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         text.push_str(&format!("{}:{}:{}\n", head.run, head.seq, head.hash));
     }
     let fault = audited.breaks.first().map(|broken| {
-        let more = if audited.breaks.len() > 1 { format!(", and {} more breaks", audited.breaks.len() - 1) } else { String::new() };
+        let more = if audited.breaks.len() > 1 {
+            format!(", and {} more breaks", audited.breaks.len() - 1)
+        } else {
+            String::new()
+        };
         Fault::new(Code::AuditBroken, format!("{broken}{more}"))
     });
     let exit = if fault.is_some() { Exit::Failed } else { Exit::Done };
@@ -420,7 +428,10 @@ async fn deliver(desk: &Desk, ended: Ended) -> Exit {
         let files = Files::of(&run.id, desk.workspace.folder());
         let trail = book.spooling.entries(&run.id).await.unwrap_or_default();
         if let Err(error) = files.write(run, &trail) {
-            annotate(&desk.printer, &Fault::new(Code::ReportUnwritten, format!("the files of the run cannot be written: {error}")));
+            annotate(
+                &desk.printer,
+                &Fault::new(Code::ReportUnwritten, format!("the files of the run cannot be written: {error}")),
+            );
         }
         paths = Paths {
             log: desk.workspace.relative(&files.folder),
@@ -431,7 +442,9 @@ async fn deliver(desk: &Desk, ended: Ended) -> Exit {
     }
     let markdown = match (&run, &fault, &text) {
         (Some(run), _, None) => Some(report::summary::summary(run)),
-        (Some(run), _, Some(text)) => Some(format!("{}\n```text\n{}\n```\n", report::summary::summary(run), text.replace("```", "'''"))),
+        (Some(run), _, Some(text)) => {
+            Some(format!("{}\n```text\n{}\n```\n", report::summary::summary(run), text.replace("```", "'''")))
+        }
         (None, Some(fault), _) => Some(report::summary::refusal(fault)),
         (None, None, Some(text)) => Some(format!("```text\n{}\n```\n", text.replace("```", "'''"))),
         (None, None, None) => None,
@@ -479,7 +492,9 @@ fn hand_over(context: &Context, markdown: Option<&str>, values: &[(String, Strin
     if let Some(path) = &context.output_file {
         outputs::append(path, values).map_err(|error| unwritten("outputs", error))?;
     }
-    if let (Some(path), Some((name, id))) = (&context.state_file, values.iter().find(|(name, id)| name == "deployment-id" && !id.is_empty())) {
+    if let (Some(path), Some((name, id))) =
+        (&context.state_file, values.iter().find(|(name, id)| name == "deployment-id" && !id.is_empty()))
+    {
         outputs::append(path, &[(name.clone(), id.clone())]).map_err(|error| unwritten("its state", error))?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::registry::PlatformInspection;
 
 /// Each platform's image was built within the time that is asked for.
 #[derive(Debug)]
-pub struct Age;
+pub(super) struct Age;
 
 /// A builder's clock may go a little ahead of ours.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -38,7 +38,11 @@ fn observe(platform: &PlatformInspection, max: Duration, now: DateTime<Utc>) -> 
         return Observation::bad("no time of building", wanted, "let the builder fill in `created`");
     };
     let Ok(created) = DateTime::parse_from_rfc3339(created) else {
-        return Observation::bad(format!("`{created}` as the time of building"), wanted, "let the builder fill in `created` (RFC 3339)");
+        return Observation::bad(
+            format!("`{created}` as the time of building"),
+            wanted,
+            "let the builder fill in `created` (RFC 3339)",
+        );
     };
     let age = now.signed_duration_since(created);
     if created.timestamp() <= 0 {

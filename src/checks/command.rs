@@ -9,7 +9,7 @@ use crate::registry::PlatformInspection;
 
 /// Each platform's image says what it runs.
 #[derive(Debug)]
-pub struct Command;
+pub(super) struct Command;
 
 /// The shells that `CMD command` and `ENTRYPOINT command` without brackets run through.
 const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "cmd", "powershell"];
@@ -27,10 +27,15 @@ impl Check for Command {
 }
 
 fn observe(platform: &PlatformInspection, policy: &CommandPolicy) -> Observation {
-    let words: Vec<&str> = platform.facts.entrypoint.iter().chain(&platform.facts.command).map(String::as_str).collect();
+    let words: Vec<&str> =
+        platform.facts.entrypoint.iter().chain(&platform.facts.command).map(String::as_str).collect();
     let whole = words.join(" ");
     let Some(first) = words.first() else {
-        return Observation::bad("neither CMD nor ENTRYPOINT", "a command", "add `CMD` or `ENTRYPOINT` to the Dockerfile");
+        return Observation::bad(
+            "neither CMD nor ENTRYPOINT",
+            "a command",
+            "add `CMD` or `ENTRYPOINT` to the Dockerfile",
+        );
     };
     if first.trim().is_empty() {
         return Observation::bad("an empty command", "a command", "let `CMD` or `ENTRYPOINT` name a program");
@@ -57,10 +62,13 @@ fn observe(platform: &PlatformInspection, policy: &CommandPolicy) -> Observation
     }
     match &policy.pattern {
         Some(pattern) => {
-            {
             let good = pattern.matches(&whole);
-            Observation::either(good, whole, format!("`{}` in it", pattern.as_str()), "let the image run what is asked for")
-        }
+            Observation::either(
+                good,
+                whole,
+                format!("`{}` in it", pattern.as_str()),
+                "let the image run what is asked for",
+            )
         }
         None => Observation::good(whole, "a command"),
     }

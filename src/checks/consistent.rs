@@ -9,7 +9,7 @@ use crate::registry::{PlatformInspection, Trouble};
 
 /// Layers, contents and history are as many as each other, and the index tells the truth about the platform.
 #[derive(Debug)]
-pub struct Consistent;
+pub(super) struct Consistent;
 
 const WANTED: &str = "index, manifest and configuration agree";
 const FIX: &str = "rebuild the image; it was put together wrongly";
@@ -21,14 +21,24 @@ impl Check for Consistent {
     }
 
     async fn look(&self, subject: &Subject<'_>) -> Result<Vec<Observation>, Fault> {
-        let malformed = subject.inspection.problems.iter().filter(|problem| matches!(problem.error.trouble, Trouble::Malformed { .. }));
+        let malformed = subject
+            .inspection
+            .problems
+            .iter()
+            .filter(|problem| matches!(problem.error.trouble, Trouble::Malformed { .. }));
         let mut seen: Vec<Observation> = malformed
-            .map(|problem| Observation::bad(format!("{}: {}", problem.digest, problem.error.trouble), WANTED, FIX).unforceable())
+            .map(|problem| {
+                Observation::bad(format!("{}: {}", problem.digest, problem.error.trouble), WANTED, FIX).unforceable()
+            })
             .collect();
         if subject.inspection.platforms.is_empty() && seen.is_empty() {
             seen.push(
-                Observation::bad("no image for any platform", WANTED, "promote an image; this is something else in its form")
-                    .unforceable(),
+                Observation::bad(
+                    "no image for any platform",
+                    WANTED,
+                    "promote an image; this is something else in its form",
+                )
+                .unforceable(),
             );
         }
         seen.extend(subject.inspection.platforms.iter().map(|platform| {
@@ -66,7 +76,10 @@ fn faults(platform: &PlatformInspection) -> Vec<String> {
         };
         let is = &platform.facts.platform;
         // A variant that only one of the two tells is no contradiction.
-        if told.os != is.os || told.architecture != is.architecture || (told.variant.is_some() && is.variant.is_some() && !is.satisfies(&told)) {
+        if told.os != is.os
+            || told.architecture != is.architecture
+            || (told.variant.is_some() && is.variant.is_some() && !is.satisfies(&told))
+        {
             faults.push(format!("the index says {told}, and the configuration {is}"));
         }
     }

@@ -9,7 +9,7 @@ use crate::registry::Trouble;
 
 /// Every manifest and configuration is there and is what its digest says.
 #[derive(Debug)]
-pub struct Exists;
+pub(super) struct Exists;
 
 const WANTED: &str = "every manifest and configuration readable, with its digest";
 
@@ -22,7 +22,8 @@ impl Check for Exists {
     async fn look(&self, subject: &Subject<'_>) -> Result<Vec<Observation>, Fault> {
         let inspection = subject.inspection;
         // What is there and malformed is for `consistent`.
-        let missing = inspection.problems.iter().filter(|problem| !matches!(problem.error.trouble, Trouble::Malformed { .. }));
+        let missing =
+            inspection.problems.iter().filter(|problem| !matches!(problem.error.trouble, Trouble::Malformed { .. }));
         let mut seen: Vec<Observation> = missing
             .map(|problem| {
                 let mut observation = Observation::bad(
@@ -40,7 +41,8 @@ impl Check for Exists {
             .collect();
         if seen.is_empty() {
             let facts = &inspection.facts;
-            let seen_text = format!("{} manifests below {}, {} blobs named", facts.manifests, inspection.root.digest, facts.blobs);
+            let seen_text =
+                format!("{} manifests below {}, {} blobs named", facts.manifests, inspection.root.digest, facts.blobs);
             seen.push(Observation::good(seen_text, WANTED));
         }
         Ok(seen)

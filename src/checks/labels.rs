@@ -8,7 +8,7 @@ use crate::promotion::fault::Fault;
 
 /// Each label that is asked for is on each platform's image.
 #[derive(Debug)]
-pub struct Labels;
+pub(super) struct Labels;
 
 #[async_trait]
 impl Check for Labels {
@@ -22,7 +22,9 @@ impl Check for Labels {
             return Ok(vec![Observation::nothing("no label is asked for")]);
         }
         let mut wanted: Vec<String> = policy.labels.iter().map(ToString::to_string).collect();
-        wanted.extend(policy.label_values.iter().map(|(name, pattern)| format!("{name} with `{}` in it", pattern.as_str())));
+        wanted.extend(
+            policy.label_values.iter().map(|(name, pattern)| format!("{name} with `{}` in it", pattern.as_str())),
+        );
         let wanted = wanted.join(", ");
         let observations = subject.inspection.platforms.iter().map(|platform| {
             let labels = &platform.facts.labels;
@@ -36,7 +38,11 @@ impl Check for Labels {
                     Some(_) => {}
                 }
             }
-            let seen = if wrong.is_empty() { format!("{} labels, all of them among these", labels.len()) } else { wrong.join(", ") };
+            let seen = if wrong.is_empty() {
+                format!("{} labels, all of them among these", labels.len())
+            } else {
+                wrong.join(", ")
+            };
             Observation::either(
                 wrong.is_empty(),
                 seen,

@@ -13,7 +13,7 @@ use crate::registry::{Class, Descriptor, LayerLimits, LayerReading};
 
 /// Each layer of each platform's image unpacks to what the configuration names.
 #[derive(Debug)]
-pub struct Deep;
+pub(super) struct Deep;
 
 /// How many layers are read at the same time; each needs the memory of its unpacker.
 const AT_ONCE: usize = 4;
@@ -48,7 +48,9 @@ impl Check for Deep {
             let mut unpacked = 0;
             let mut foreign = 0;
             let mut wrong = Vec::new();
-            for (place, (layer, content)) in with_contents(&platform.layers, &platform.config.rootfs.diff_ids).enumerate() {
+            for (place, (layer, content)) in
+                with_contents(&platform.layers, &platform.config.rootfs.diff_ids).enumerate()
+            {
                 match read.get(&(layer.digest.clone(), content.cloned())) {
                     Some(LayerReading { defect: Some(defect), .. }) => {
                         wrong.push(format!("layer {} ({}): {defect}", place + 1, layer.digest.short()));
@@ -58,11 +60,13 @@ impl Check for Deep {
                 }
             }
             if wrong.is_empty() {
-                let elsewhere = if foreign > 0 { format!(", {foreign} that live elsewhere not read") } else { String::new() };
+                let elsewhere =
+                    if foreign > 0 { format!(", {foreign} that live elsewhere not read") } else { String::new() };
                 let seen = format!("{} layers, {} unpacked{elsewhere}", platform.layers.len(), Size::from(unpacked));
                 Observation::good(seen, WANTED).of(platform)
             } else {
-                let fix = "push the image again; if that does not help, rebuild it, and look into the registry's storage";
+                let fix =
+                    "push the image again; if that does not help, rebuild it, and look into the registry's storage";
                 Observation::bad(wrong.join("; "), WANTED, fix).of(platform).unforceable()
             }
         });

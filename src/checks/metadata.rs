@@ -9,7 +9,7 @@ use crate::registry::PlatformInspection;
 
 /// Each field that is asked for is in each platform's configuration.
 #[derive(Debug)]
-pub struct Metadata;
+pub(super) struct Metadata;
 
 #[async_trait]
 impl Check for Metadata {
@@ -24,7 +24,8 @@ impl Check for Metadata {
         }
         let names: Vec<&str> = wanted.iter().map(|field| field.name()).collect();
         let observations = subject.inspection.platforms.iter().map(|platform| {
-            let missing: Vec<&str> = wanted.iter().filter(|field| !has(platform, **field)).map(|field| field.name()).collect();
+            let missing: Vec<&str> =
+                wanted.iter().filter(|field| !has(platform, **field)).map(|field| field.name()).collect();
             let seen = if missing.is_empty() { names.join(", ") } else { format!("no {}", missing.join(", no ")) };
             Observation::either(
                 missing.is_empty(),

@@ -175,7 +175,8 @@ pub enum Depth {
 pub async fn evaluate(subject: &Subject<'_>, depth: Depth) -> Result<Vec<Finding>, Fault> {
     let asked = ALL.iter().filter(|check| {
         let off = matches!(check.name(), Name::Chosen(name) if subject.policy.severity(name) == CheckSeverity::Off);
-        let unread = check.reads_layers() && (depth == Depth::Headers || subject.policy.policy.layers() == Layers::Headers);
+        let unread =
+            check.reads_layers() && (depth == Depth::Headers || subject.policy.policy.layers() == Layers::Headers);
         !off && !unread
     });
     let looks = asked.map(|check| async move {

@@ -8,7 +8,7 @@ use crate::promotion::fault::Fault;
 
 /// Each platform that is asked for has an image.
 #[derive(Debug)]
-pub struct Platforms;
+pub(super) struct Platforms;
 
 #[async_trait]
 impl Check for Platforms {

@@ -12,7 +12,7 @@ use crate::registry::PlatformInspection;
 
 /// The compressed size of each platform's image is within the limits.
 #[derive(Debug)]
-pub struct Size;
+pub(super) struct Size;
 
 #[async_trait]
 impl Check for Size {

@@ -9,7 +9,7 @@ use crate::registry::PlatformInspection;
 
 /// Each platform's image runs as a user that is allowed.
 #[derive(Debug)]
-pub struct User;
+pub(super) struct User;
 
 #[async_trait]
 impl Check for User {

@@ -262,7 +262,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     async fn release(&self, head: &Head, fence: &Fence) -> Result<Record, LedgerError>;
 
     /// Who holds the lease of an environment now, and until when at the least; nobody, where it is free or has run out.
-    async fn lease(&self, scope: &str, environment: &str) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError>;
+    async fn lease(&self, scope: &str, environment: &str)
+    -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError>;
 
     /// Services' parts in past runs, the newest first, from the derived tables.
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError>;

@@ -70,7 +70,11 @@ impl Ledger for Rehearsal {
 
     async fn load(&self, run: &DeploymentId) -> Result<Vec<Record>, LedgerError> {
         let records = self.records().clone();
-        if records.first().is_some_and(|first| first.run == *run) { Ok(records) } else { Err(LedgerError::RunUnknown(run.clone())) }
+        if records.first().is_some_and(|first| first.run == *run) {
+            Ok(records)
+        } else {
+            Err(LedgerError::RunUnknown(run.clone()))
+        }
     }
 
     async fn entries(&self, run: &DeploymentId) -> Result<Vec<Entry>, LedgerError> {

@@ -446,7 +446,11 @@ impl Ledger for Spooling {
         records.pop().ok_or_else(|| LedgerError::Conflict(head.run.clone()))
     }
 
-    async fn lease(&self, scope: &str, environment: &str) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
+    async fn lease(
+        &self,
+        scope: &str,
+        environment: &str,
+    ) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
         self.inner.lease(scope, environment).await
     }
 

@@ -181,7 +181,11 @@ impl<D: Database> Ledger for Store<D> {
         })
     }
 
-    async fn lease(&self, scope: &str, environment: &str) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
+    async fn lease(
+        &self,
+        scope: &str,
+        environment: &str,
+    ) -> Result<Option<(DeploymentId, DateTime<Utc>)>, LedgerError> {
         reading!(self, "look at a lease", |transaction| history::lease(transaction, scope, environment).await)
     }
 

@@ -113,7 +113,11 @@ impl ImageFacts {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         fn short(text: &str) -> String {
-            if text.len() <= KEPT_LENGTH { text.to_owned() } else { text.chars().take(KEPT_LENGTH).chain(['…']).collect() }
+            if text.len() <= KEPT_LENGTH {
+                text.to_owned()
+            } else {
+                text.chars().take(KEPT_LENGTH).chain(['…']).collect()
+            }
         }
         fn few(list: &[String]) -> Vec<String> {
             list.iter().take(KEPT).map(|text| short(text)).collect()

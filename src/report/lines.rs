@@ -63,7 +63,12 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
 /// What was sent and received so far, for showing progress.
 #[must_use]
 pub fn traffic(traffic: &Traffic) -> String {
-    format!("{} requests, {} received, {} sent", traffic.total(), text::bytes(traffic.received), text::bytes(traffic.sent))
+    format!(
+        "{} requests, {} received, {} sent",
+        traffic.total(),
+        text::bytes(traffic.received),
+        text::bytes(traffic.sent)
+    )
 }
 
 fn checked(findings: &[Finding]) -> Vec<String> {

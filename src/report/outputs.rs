@@ -85,9 +85,29 @@ pub fn images(run: &Run) -> Value {
 
 /// The names of all outputs, in the order in which they are written.
 const NAMES: [&str; 23] = [
-    "deployment-id", "state", "decision", "reason-code", "result", "status", "sequence", "digest", "previous-digest",
-    "images", "approved-by", "health", "success-rate", "rolled-back", "rollback-digest", "failed-stage",
-    "error-category", "error-count", "errors", "log-path", "record-path", "audit-path", "report-path",
+    "deployment-id",
+    "state",
+    "decision",
+    "reason-code",
+    "result",
+    "status",
+    "sequence",
+    "digest",
+    "previous-digest",
+    "images",
+    "approved-by",
+    "health",
+    "success-rate",
+    "rolled-back",
+    "rollback-digest",
+    "failed-stage",
+    "error-category",
+    "error-count",
+    "errors",
+    "log-path",
+    "record-path",
+    "audit-path",
+    "report-path",
 ];
 
 /// All outputs of a visit, by name.

@@ -21,7 +21,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// # Errors
 /// What keeps it from being recorded: the ledger is away before anything was changed, or somebody else has the run. What
 /// goes wrong in a stage is recorded and is no error here.
-pub async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
+pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
     let mut heartbeat = None;
     loop {
         match next(work.visit.run(), work.request.until) {
@@ -39,7 +39,8 @@ pub async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
                 break;
             }
             Next::End(ending) => {
-                let decision = if ending.state == State::CompletedSuccessfully { Decision::Proceed } else { Decision::Stop };
+                let decision =
+                    if ending.state == State::CompletedSuccessfully { Decision::Proceed } else { Decision::Stop };
                 let (state, exit, reason) = (ending.state, ending.exit, ending.reason);
                 work.visit
                     .record(vec![Event::RunEnded { state, exit, reason }, Event::VisitEnded { decision }])
@@ -82,7 +83,11 @@ async fn take_lease(work: &mut Work<'_>) -> Result<Option<Heartbeat>, Fault> {
             Acquired::Held { by, until } => (by, until),
         };
         if begin.elapsed() >= wait {
-            let waited = if wait.is_zero() { String::new() } else { format!(", after waiting {}", humantime::format_duration(wait)) };
+            let waited = if wait.is_zero() {
+                String::new()
+            } else {
+                format!(", after waiting {}", humantime::format_duration(wait))
+            };
             let text = format!(
                 "{} is being changed by run {by}, which holds it until {} at the least{waited}",
                 work.target.environment,
@@ -167,12 +172,7 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
 }
 
 /// Records what went wrong in a stage. What the ledger itself refuses cannot be recorded, and ends the visit.
-async fn end_badly(
-    work: &mut Work<'_>,
-    stage: Stage,
-    trouble: Trouble,
-    traffic: Traffic,
-) -> Result<(), Fault> {
+async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble, traffic: Traffic) -> Result<(), Fault> {
     let conclusion = trouble.conclusion();
     let ledgers = trouble.is_the_ledgers();
     let mut faults: Vec<Fault> = trouble.faults().into_iter().map(|fault| fault.in_stage(stage)).collect();
@@ -204,7 +204,7 @@ async fn end_badly(
 ///
 /// # Errors
 /// What the ledger says.
-pub async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
+pub(super) async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
     let run = work.visit.run();
     let Some((plan, _)) = &run.plan else { return Ok(()) };
     let now = work.target.configuration.as_ref().map(|(_, checksum)| checksum);
@@ -214,7 +214,8 @@ pub async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
     let text = format!("the configuration of {} has changed since the plan was made", plan.environment);
     let fault = Fault::new(Code::PlanChanged, text);
     if run.changed_the_world() {
-        let fault = fault.at_severity(Severity::Medium).with_fix("nothing now: what was begun is finished as it was planned");
+        let fault =
+            fault.at_severity(Severity::Medium).with_fix("nothing now: what was begun is finished as it was planned");
         return work.visit.note(Event::Faulted(Box::new(fault))).await;
     }
     refuse(work, fault).await

@@ -15,7 +15,9 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     if work.visit.run().worst_verdict() == Verdict::Fail && !work.request.force {
         return Ok(Outcome::skipped("checks fail: nobody is asked"));
     }
-    let Some((_, plan)) = work.visit.run().plan.clone() else { return Err(Fault::defect("an approval without a plan").into()) };
+    let Some((_, plan)) = work.visit.run().plan.clone() else {
+        return Err(Fault::defect("an approval without a plan").into());
+    };
     let because = match work.target.configuration {
         Some(_) => "the configuration asks for no approval",
         None => "there is no configuration",

@@ -16,8 +16,11 @@ use crate::promotion::identity::DeploymentId;
 /// [`Code::InputInvalid`] when it is not one.
 pub fn anchor(text: &str) -> Result<Head, Fault> {
     let wrong = || {
-        Fault::new(Code::InputInvalid, format!("input `anchor`: `{}` is not an anchor", text.chars().take(120).collect::<String>()))
-            .with_fix("copy it whole from the job summary: `deployment-id:number:hash`")
+        Fault::new(
+            Code::InputInvalid,
+            format!("input `anchor`: `{}` is not an anchor", text.chars().take(120).collect::<String>()),
+        )
+        .with_fix("copy it whole from the job summary: `deployment-id:number:hash`")
     };
     let mut parts = text.splitn(3, ':');
     let (Some(run), Some(seq), Some(hash)) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong()) };
@@ -97,7 +100,9 @@ mod tests {
         let hash = "a".repeat(64);
         let head = anchor(&format!("1732185300-abc123def456:12:{hash}")).unwrap();
         assert_eq!((head.seq, head.hash), (12, hash));
-        for text in ["", "x", "1732185300-abc123def456:12", "1732185300-abc123def456:x:aa", "1732185300-abc123def456:1:zz"] {
+        for text in
+            ["", "x", "1732185300-abc123def456:12", "1732185300-abc123def456:x:aa", "1732185300-abc123def456:1:zz"]
+        {
             assert_eq!(anchor(text).unwrap_err().code, Code::InputInvalid, "{text}");
         }
     }

@@ -93,7 +93,9 @@ async fn source_digest(work: &Work<'_>, route: &Route, known: Option<Digest>) ->
     let others = [route.source.digest.as_ref(), route.pinned.as_ref(), known.as_ref()];
     match others.into_iter().flatten().find(|other| **other != found) {
         None => Ok(wanted.cloned().unwrap_or(found)),
-        Some(other) => Err(Fault::new(Code::SourceMoved, format!("{asked} points to {found}, and {other} is to be promoted"))),
+        Some(other) => {
+            Err(Fault::new(Code::SourceMoved, format!("{asked} points to {found}, and {other} is to be promoted")))
+        }
     }
 }
 
@@ -115,7 +117,9 @@ async fn nothing_to_do(work: &Work<'_>, resolved: &[Resolved]) -> Result<bool, F
         };
         let past = work.visit.ledger().past(&filter).await?;
         let last = past.iter().find(|past| past.run != run.id && past.changed_the_world);
-        let made = last.is_some_and(|past| past.state == State::CompletedSuccessfully && past.digest.as_ref() == Some(&one.digest));
+        let made = last.is_some_and(|past| {
+            past.state == State::CompletedSuccessfully && past.digest.as_ref() == Some(&one.digest)
+        });
         if !made {
             return Ok(false);
         }
@@ -149,8 +153,11 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
         for template in &one.route.immutable {
             match super::target::tag(template, &values(work, one)) {
                 Ok(tag) if tag == one.route.tag => faults.push(
-                    Fault::new(Code::ConfigurationInvalid, format!("the immutable tag `{}` is `{tag}`, which is the environment's own", template.as_str()))
-                        .about(&one.service),
+                    Fault::new(
+                        Code::ConfigurationInvalid,
+                        format!("the immutable tag `{}` is `{tag}`, which is the environment's own", template.as_str()),
+                    )
+                    .about(&one.service),
                 ),
                 Ok(tag) => wanted.push((one, tag)),
                 Err(fault) => faults.push(fault.about(&one.service)),
@@ -159,7 +166,12 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
     }
     let looks = wanted.iter().map(|(one, tag)| async move {
         let reference = one.route.repository.tagged(tag.clone());
-        let head = work.tools.registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(&one.service))?;
+        let head = work
+            .tools
+            .registries
+            .head(&reference, Class::Look)
+            .await
+            .map_err(|error| Fault::from(error).about(&one.service))?;
         match head.map(|head| head.digest) {
             Some(other) if other != one.digest => Err(Fault::new(
                 Code::TagImmutable,
@@ -205,12 +217,21 @@ fn values(work: &Work<'_>, one: &Resolved) -> BTreeMap<&'static str, Value> {
     add("sequence", candidate.and_then(|candidate| candidate.sequence).map(Value::from));
     let facts = candidate.and_then(|candidate| candidate.facts.as_ref());
     add("revision", facts.and_then(|facts| facts.revision()).map(Value::from));
-    let version = work.request.version.as_deref().or_else(|| facts.and_then(|facts| facts.label("org.opencontainers.image.version")));
+    let version = work
+        .request
+        .version
+        .as_deref()
+        .or_else(|| facts.and_then(|facts| facts.label("org.opencontainers.image.version")));
     add("version", version.map(Value::from));
     values
 }
 
-fn plan(work: &Work<'_>, resolved: &[Resolved], immutable: &BTreeMap<String, Vec<PlannedTag>>, stages: Vec<Stage>) -> Plan {
+fn plan(
+    work: &Work<'_>,
+    resolved: &[Resolved],
+    immutable: &BTreeMap<String, Vec<PlannedTag>>,
+    stages: Vec<Stage>,
+) -> Plan {
     let candidates = work.target.services.iter().map(|service| {
         let one = resolved.iter().find(|one| one.service == service.name);
         Planned {
@@ -241,7 +262,9 @@ fn planned_image(one: &Resolved, immutable: Option<&Vec<PlannedTag>>) -> Planned
 fn estimate(work: &Work<'_>, plan: &Plan) -> Estimate {
     let mut all = Estimate::default();
     for planned in &plan.candidates {
-        let (Some(image), Some(inspection)) = (&planned.image, work.seen.inspection(&planned.service)) else { continue };
+        let (Some(image), Some(inspection)) = (&planned.image, work.seen.inspection(&planned.service)) else {
+            continue;
+        };
         let one = inspection.estimate(&image.source.repository, &image.target, image.tags.len() as u64);
         all.requests += one.requests;
         all.bytes += one.bytes;
@@ -251,17 +274,19 @@ fn estimate(work: &Work<'_>, plan: &Plan) -> Estimate {
 
 /// Evaluates what can be told without the layers, so that nobody is asked about something that cannot be promoted.
 async fn look(work: &Work<'_>, resolved: &[Resolved]) -> Result<Vec<Finding>, Trouble> {
-    let looks = resolved.iter().filter_map(|one| Some((one, work.seen.inspection(&one.service)?))).map(|(one, inspection)| async move {
-        let subject = Subject {
-            service: &one.service,
-            repository: &one.route.source.repository,
-            inspection: &inspection,
-            policy: &work.target.settings(&one.service).validate,
-            registries: &work.tools.registries,
-            now: Utc::now(),
-        };
-        checks::evaluate(&subject, Depth::Headers).await.map_err(|fault| fault.about(&one.service))
-    });
+    let looks = resolved.iter().filter_map(|one| Some((one, work.seen.inspection(&one.service)?))).map(
+        |(one, inspection)| async move {
+            let subject = Subject {
+                service: &one.service,
+                repository: &one.route.source.repository,
+                inspection: &inspection,
+                policy: &work.target.settings(&one.service).validate,
+                registries: &work.tools.registries,
+                now: Utc::now(),
+            };
+            checks::evaluate(&subject, Depth::Headers).await.map_err(|fault| fault.about(&one.service))
+        },
+    );
     Ok(all(join_all(looks).await)?.into_iter().flatten().collect())
 }
 

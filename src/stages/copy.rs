@@ -107,7 +107,12 @@ async fn keep_previous(work: &mut Work<'_>, images: &[(String, PlannedImage)]) -
             tag: keep_tag(previous),
             digest: previous.clone(),
         };
-        let kept = work.visit.run().intents.values().any(|one| one.act == act && one.outcome.as_ref().is_some_and(act::Outcome::is_done));
+        let kept = work
+            .visit
+            .run()
+            .intents
+            .values()
+            .any(|one| one.act == act && one.outcome.as_ref().is_some_and(act::Outcome::is_done));
         if kept {
             continue;
         }
@@ -132,13 +137,15 @@ async fn wanted_moves(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Res
     let looks = images.iter().flat_map(|(service, image)| image.tags.iter().map(move |tag| (service, image, tag))).map(
         |(service, image, tag)| async move {
             let reference = image.target.tagged(tag.tag.clone());
-            let head = registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(service))?;
+            let head =
+                registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(service))?;
             let now = head.map(|head| head.digest);
             if now.as_ref() == Some(&image.digest) {
                 return Ok(None);
             }
             if tag.immutable && now.is_some() {
-                let text = format!("{reference} exists with {} now, and {} was to get it", shown(now.as_ref()), image.digest);
+                let text =
+                    format!("{reference} exists with {} now, and {} was to get it", shown(now.as_ref()), image.digest);
                 return Err(Fault::new(Code::TagImmutable, text).about(service));
             }
             if now != tag.previous {
@@ -186,8 +193,12 @@ async fn go_on(work: &mut Work<'_>, intent: u64, moves: Vec<TagMove>) -> Result<
         work.visit.settle(intent, act::Outcome::Failed { code: Code::TargetMoved, message: message.clone() }).await?;
         return Err(Fault::new(Code::TargetMoved, message).into());
     }
-    let left: Vec<TagMove> =
-        moves.iter().zip(places).filter(|(one, now)| now.as_ref() != Some(&one.to)).map(|(one, _)| one.clone()).collect();
+    let left: Vec<TagMove> = moves
+        .iter()
+        .zip(places)
+        .filter(|(one, now)| now.as_ref() != Some(&one.to))
+        .map(|(one, _)| one.clone())
+        .collect();
     if left.is_empty() {
         work.visit.settle(intent, act::Outcome::TagsMoved { found: true }).await?;
         return Ok(());
@@ -244,23 +255,22 @@ async fn take_back(registries: &Registries, moves: &[TagMove], fault: Fault) -> 
             (_, false) => told.push(format!("{name} points to {} as before", shown(now.as_ref()))),
             (Some(from), true) => match registries.move_tag(&one.repository, &one.repository, &one.tag, from).await {
                 Ok(()) => told.push(format!("{name} was put back to {from}")),
-                Err(error) => told.push(format!("{name} is at {} and could not be put back to {from} ({error})", one.to)),
+                Err(error) => {
+                    told.push(format!("{name} is at {} and could not be put back to {from} ({error})", one.to))
+                }
             },
             (None, true) => told.push(format!("{name} is new and stays at {}", one.to)),
         }
     }
-    Some(Fault {
-        message: format!("{}; {}", fault.message, told.join("; ")),
-        severity: Severity::Critical,
-        ..fault
-    })
+    Some(Fault { message: format!("{}; {}", fault.message, told.join("; ")), severity: Severity::Critical, ..fault })
 }
 
 /// Where tags point now.
 async fn places(registries: &Registries, moves: &[TagMove]) -> Result<Vec<Option<Digest>>, Fault> {
     let looks = moves.iter().map(|one| async move {
         let reference = one.repository.tagged(one.tag.clone());
-        let head = registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(&one.service))?;
+        let head =
+            registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(&one.service))?;
         Ok::<_, Fault>(head.map(|head| head.digest))
     });
     join_all(looks).await.into_iter().collect()

@@ -76,14 +76,25 @@ async fn one(
         return Ok(nothing(&visit, "it is over"));
     }
     if !needs_settling(visit.run()) {
-        return Ok(nothing(&visit, "it has changed nothing, or was left in good order; its next visit goes on with it"));
+        return Ok(nothing(
+            &visit,
+            "it has changed nothing, or was left in good order; its next visit goes on with it",
+        ));
     }
     // A run that holds the lease may be at work this moment: only its own workflow run, or somebody who names it, knows
     // that it is not.
     let named = request.deployment_id.is_some();
     let opening = &visit.run().opening;
-    let own = opening.workflow.as_ref().zip(request.job.workflow.as_ref()).is_some_and(|(its, ours)| its.run_id == ours.run_id);
-    if !named && !own && visit.run().lease.is_some() && ledger.lease(&opening.scope, &opening.environment).await?.is_some() {
+    let own = opening
+        .workflow
+        .as_ref()
+        .zip(request.job.workflow.as_ref())
+        .is_some_and(|(its, ours)| its.run_id == ours.run_id);
+    if !named
+        && !own
+        && visit.run().lease.is_some()
+        && ledger.lease(&opening.scope, &opening.environment).await?.is_some()
+    {
         return Ok(Recovered { run: visit.run().clone(), result: Settling::AtWork });
     }
     match ledger.acquire(&Head::of(visit.run())).await? {
@@ -118,7 +129,10 @@ pub(super) async fn others(work: &mut Work<'_>) -> Result<Option<Fault>, Fault> 
         other.hold(Some(fence.clone()));
         // Boxed, because settling advances a run, which may settle others.
         if let Err(fault) = Box::pin(settle(&mut other, work.tools)).await {
-            let text = format!("run {} was interrupted after it had begun to change {}, and could not be settled: {fault}", run.id, fence.environment);
+            let text = format!(
+                "run {} was interrupted after it had begun to change {}, and could not be settled: {fault}",
+                run.id, fence.environment
+            );
             let fix = format!("settle it with `operation: recover` and `deployment-id: {}`, then run again", run.id);
             return Ok(Some(Fault::new(Code::RecoveryNeeded, text).with_fix(fix)));
         }

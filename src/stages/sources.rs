@@ -19,7 +19,8 @@ pub(super) async fn assert(work: &mut Work<'_>) -> Result<(), Trouble> {
     let registries = &work.tools.registries;
     let looks = images.iter().filter(|(_, image)| image.source.tag.is_some()).map(|(service, image)| async move {
         let reference = Reference { digest: None, ..image.source.clone() };
-        let head = registries.head(&reference, Class::Inspect).await.map_err(|error| Fault::from(error).about(service))?;
+        let head =
+            registries.head(&reference, Class::Inspect).await.map_err(|error| Fault::from(error).about(service))?;
         match head.map(|head| head.digest) {
             Some(found) if found == image.digest => Ok(()),
             found => {

@@ -94,7 +94,11 @@ impl Target {
         let names: Vec<String> = if request.services.is_empty() {
             configuration.services().keys().cloned().collect()
         } else {
-            request.services.iter().map(|name| configuration.service(name).map(|_| name.clone())).collect::<Result<_, _>>()?
+            request
+                .services
+                .iter()
+                .map(|name| configuration.service(name).map(|_| name.clone()))
+                .collect::<Result<_, _>>()?
         };
         let chosen: Vec<&str> = names.iter().map(String::as_str).collect();
         if let Some(fault) = refuse_unbuilt(environment, &chosen) {
@@ -136,10 +140,15 @@ impl Target {
         };
         let (repository, tag) = match to {
             Destination::Tag(tag) => (source.repository.clone(), tag.clone()),
-            Destination::Reference(Reference { repository, tag: Some(tag), digest: None }) => (repository.clone(), tag.clone()),
+            Destination::Reference(Reference { repository, tag: Some(tag), digest: None }) => {
+                (repository.clone(), tag.clone())
+            }
             Destination::Reference(reference) => {
-                return Err(Fault::new(Code::InputInvalid, format!("`to` is {reference}, and a promotion goes to a tag"))
-                    .with_fix("write a tag, or a reference with a tag and no digest"));
+                return Err(Fault::new(
+                    Code::InputInvalid,
+                    format!("`to` is {reference}, and a promotion goes to a tag"),
+                )
+                .with_fix("write a tag, or a reference with a tag and no digest"));
             }
         };
         let route = Route {
@@ -162,7 +171,8 @@ impl Target {
     /// The target of a run whose plan is all that is known of it.
     #[must_use]
     pub fn planned(plan: &Plan) -> Self {
-        let services = plan.candidates.iter().map(|planned| Service { name: planned.service.clone(), image: None }).collect();
+        let services =
+            plan.candidates.iter().map(|planned| Service { name: planned.service.clone(), image: None }).collect();
         Self {
             environment: plan.environment.clone(),
             services,
@@ -243,8 +253,11 @@ fn source(request: &Request, environment: &Environment, service: &str, own: &Rep
     if let Some(digest) = &request.digest {
         return Ok(own.at(digest.clone()));
     }
-    Err(Fault::new(Code::InputInvalid, format!("nothing says which image of `{service}` goes into `{}`", environment.name()))
-        .with_fix("set `image` or `digest`, or add `from` or `from-tag` to the environment"))
+    Err(Fault::new(
+        Code::InputInvalid,
+        format!("nothing says which image of `{service}` goes into `{}`", environment.name()),
+    )
+    .with_fix("set `image` or `digest`, or add `from` or `from-tag` to the environment"))
 }
 
 /// The tag that a template makes of a run's values.
@@ -253,10 +266,13 @@ fn source(request: &Request, environment: &Environment, service: &str, own: &Rep
 /// [`Code::ConfigurationInvalid`] when a value that it needs is not there, or what it makes is not a tag.
 pub(super) fn tag(template: &Template, values: &BTreeMap<&str, serde_json::Value>) -> Result<Tag, Fault> {
     let text = template.render(values).map_err(|error| {
-        Fault::new(Code::ConfigurationInvalid, error.to_string())
-            .with_fix("give the value that is missing (an input, or a label of the image), or use another one in the template")
+        Fault::new(Code::ConfigurationInvalid, error.to_string()).with_fix(
+            "give the value that is missing (an input, or a label of the image), or use another one in the template",
+        )
     })?;
-    text.parse().map_err(|error| Fault::new(Code::ConfigurationInvalid, format!("the template `{}` makes no tag: {error}", template.as_str())))
+    text.parse().map_err(|error| {
+        Fault::new(Code::ConfigurationInvalid, format!("the template `{}` makes no tag: {error}", template.as_str()))
+    })
 }
 
 fn refuse_same(route: &Route) -> Result<(), Fault> {

@@ -18,7 +18,8 @@ pub(super) async fn assert(run: &Run, registries: &Registries, ledger: &dyn Ledg
     let looks = images.flat_map(|(service, image)| image.tags.iter().map(move |tag| (service, image, tag))).map(
         |(service, image, tag)| async move {
             let reference = image.target.tagged(tag.tag.clone());
-            let head = registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(service))?;
+            let head =
+                registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(service))?;
             let now = head.map(|head| head.digest);
             if now.as_ref() == Some(&image.digest) {
                 return Ok(());
@@ -36,11 +37,13 @@ pub(super) async fn assert(run: &Run, registries: &Registries, ledger: &dyn Ledg
         ..Filter::default()
     };
     // Only a better text is lost where the ledger does not say.
-    let later = ledger.runs(&filter).await.ok().and_then(|runs| runs.into_iter().next()).filter(|later| *later > run.id);
+    let later =
+        ledger.runs(&filter).await.ok().and_then(|runs| runs.into_iter().next()).filter(|later| *later > run.id);
     Err(match later {
         Some(later) => {
             let text = format!("{}; run {later} came after it", fault.message);
-            Fault { message: text, ..fault }.with_fix("nothing, if the later run is what is wanted; else promote again in a new workflow run")
+            Fault { message: text, ..fault }
+                .with_fix("nothing, if the later run is what is wanted; else promote again in a new workflow run")
         }
         None => fault,
     })

@@ -91,7 +91,9 @@ fn refusal(work: &Work<'_>, failed: &[&Finding]) -> Trouble {
             }
             let unforceable: BTreeSet<&str> =
                 failed.iter().filter(|finding| finding.unforceable).map(|finding| finding.check.as_str()).collect();
-            let mut fault = Fault::new(Code::CheckFailed, format!("{} checks fail: {}", failed.len(), texts.join("; "))).about(service);
+            let mut fault =
+                Fault::new(Code::CheckFailed, format!("{} checks fail: {}", failed.len(), texts.join("; ")))
+                    .about(service);
             let fixes: BTreeSet<&str> = failed.iter().filter_map(|finding| finding.fix.as_deref()).collect();
             let fixes = fixes.into_iter().collect::<Vec<_>>().join("; ");
             fault.fix = if unforceable.is_empty() {
@@ -117,10 +119,12 @@ fn text(finding: &Finding) -> String {
 
 /// Goes on in spite of failed checks, loudly.
 async fn force(work: &mut Work<'_>, failed: &[&Finding]) -> Result<(), Fault> {
-    let checks: BTreeSet<String> = failed.iter().map(|finding| format!("{}: {}", finding.service, finding.check)).collect();
+    let checks: BTreeSet<String> =
+        failed.iter().map(|finding| format!("{}: {}", finding.service, finding.check)).collect();
     let checks: Vec<String> = checks.into_iter().collect();
     let reason = work.request.reason.clone().unwrap_or_default();
     let by = work.request.requestor.clone();
-    let fault = Fault::new(Code::Forced, format!("{by} overruled {}: {reason}", checks.join(", "))).in_stage(crate::promotion::stage::Stage::Validation);
+    let fault = Fault::new(Code::Forced, format!("{by} overruled {}: {reason}", checks.join(", ")))
+        .in_stage(crate::promotion::stage::Stage::Validation);
     work.visit.record(vec![Event::Forced { by, reason, checks }, Event::Faulted(Box::new(fault))]).await
 }

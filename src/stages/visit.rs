@@ -13,7 +13,7 @@ use crate::promotion::state::State;
 
 /// A run in our hands: its fold, the ledger that it is written to, and the lease under which it is.
 #[derive(Debug)]
-pub struct Visit {
+pub(super) struct Visit {
     run: Run,
     ledger: Arc<dyn Ledger>,
     fence: Option<Fence>,
@@ -31,7 +31,12 @@ impl Visit {
     ///
     /// # Errors
     /// When the records are not a run's.
-    pub fn take_up(records: &[Record], new: bool, ledger: Arc<dyn Ledger>, audience: Arc<dyn Audience>) -> Result<Self, Fault> {
+    pub(super) fn take_up(
+        records: &[Record],
+        new: bool,
+        ledger: Arc<dyn Ledger>,
+        audience: Arc<dyn Audience>,
+    ) -> Result<Self, Fault> {
         let run = Run::fold(records)?;
         if new {
             for record in records {
@@ -43,35 +48,35 @@ impl Visit {
 
     /// The run as it is now.
     #[must_use]
-    pub const fn run(&self) -> &Run {
+    pub(super) const fn run(&self) -> &Run {
         &self.run
     }
 
     /// The ledger.
     #[must_use]
-    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+    pub(super) fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.ledger
     }
 
     /// Who listens.
     #[must_use]
-    pub fn audience(&self) -> &Arc<dyn Audience> {
+    pub(super) fn audience(&self) -> &Arc<dyn Audience> {
         &self.audience
     }
 
     /// The lease under which is written.
     #[must_use]
-    pub const fn fence(&self) -> Option<&Fence> {
+    pub(super) const fn fence(&self) -> Option<&Fence> {
         self.fence.as_ref()
     }
 
     /// Writes under this lease from now on.
-    pub fn hold(&mut self, fence: Option<Fence>) {
+    pub(super) fn hold(&mut self, fence: Option<Fence>) {
         self.fence = fence;
     }
 
     /// Writes under the lease that the run itself took, if it has one.
-    pub fn hold_own_lease(&mut self) {
+    pub(super) fn hold_own_lease(&mut self) {
         let opening = &self.run.opening;
         self.fence = self.run.lease.map(|token| Fence {
             scope: opening.scope.clone(),
@@ -84,7 +89,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says. When its answer was lost, the run is loaded again to learn what was done.
-    pub async fn record(&mut self, events: Vec<Event>) -> Result<(), Fault> {
+    pub(super) async fn record(&mut self, events: Vec<Event>) -> Result<(), Fault> {
         let ledger = Arc::clone(&self.ledger);
         let records = ledger.append(&Head::of(&self.run), self.fence.as_ref(), &events).await?;
         self.take_in(&records)
@@ -94,7 +99,7 @@ impl Visit {
     ///
     /// # Errors
     /// When one cannot follow: a defect.
-    pub fn take_in(&mut self, records: &[Record]) -> Result<(), Fault> {
+    pub(super) fn take_in(&mut self, records: &[Record]) -> Result<(), Fault> {
         for record in records {
             self.run.apply(record)?;
             self.audience.heard(&self.run, record);
@@ -106,7 +111,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says.
-    pub async fn note(&mut self, event: Event) -> Result<(), Fault> {
+    pub(super) async fn note(&mut self, event: Event) -> Result<(), Fault> {
         self.record(vec![event]).await
     }
 
@@ -114,7 +119,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says; a defect when the state cannot follow.
-    pub async fn enter(&mut self, to: State) -> Result<(), Fault> {
+    pub(super) async fn enter(&mut self, to: State) -> Result<(), Fault> {
         if self.run.state == to { Ok(()) } else { self.note(Event::StateChanged { to }).await }
     }
 
@@ -122,7 +127,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says; then the act must not be done.
-    pub async fn announce(&mut self, stage: Stage, act: Act) -> Result<u64, Fault> {
+    pub(super) async fn announce(&mut self, stage: Stage, act: Act) -> Result<u64, Fault> {
         self.note(Event::Intent { stage, act }).await?;
         Ok(self.run.seq)
     }
@@ -131,7 +136,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says.
-    pub async fn settle(&mut self, intent: u64, outcome: Outcome) -> Result<(), Fault> {
+    pub(super) async fn settle(&mut self, intent: u64, outcome: Outcome) -> Result<(), Fault> {
         self.note(Event::Settled { intent, outcome }).await
     }
 
@@ -139,7 +144,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says.
-    pub async fn number(&mut self, service: &str) -> Result<(), Fault> {
+    pub(super) async fn number(&mut self, service: &str) -> Result<(), Fault> {
         if self.run.candidate(service).is_some_and(|candidate| candidate.sequence.is_some()) {
             return Ok(());
         }
@@ -152,7 +157,7 @@ impl Visit {
     ///
     /// # Errors
     /// What the ledger says; a lease that was lost is no error.
-    pub async fn release(&mut self) -> Result<(), Fault> {
+    pub(super) async fn release(&mut self) -> Result<(), Fault> {
         let Some(fence) = self.fence.clone() else { return Ok(()) };
         let ledger = Arc::clone(&self.ledger);
         match ledger.release(&Head::of(&self.run), &fence).await {

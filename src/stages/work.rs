@@ -24,7 +24,7 @@ pub struct Tools {
 
 /// One visit's work: the run in our hands, what it is asked, where it goes, and with which tools.
 #[derive(Debug)]
-pub struct Work<'a> {
+pub(super) struct Work<'a> {
     /// The run.
     pub visit: &'a mut Visit,
     /// What is asked.
@@ -39,7 +39,7 @@ pub struct Work<'a> {
 
 /// What a visit has looked at with its own eyes; the next visit has not.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
@@ -48,19 +48,19 @@ pub struct Seen {
 impl Seen {
     /// The image of a service, as this visit saw it.
     #[must_use]
-    pub fn inspection(&self, service: &str) -> Option<Arc<Inspection>> {
+    pub(super) fn inspection(&self, service: &str) -> Option<Arc<Inspection>> {
         self.inspections.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
     }
 
     /// Remembers the image of a service.
-    pub fn remember(&self, service: &str, inspection: Arc<Inspection>) {
+    pub(super) fn remember(&self, service: &str, inspection: Arc<Inspection>) {
         self.inspections.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), inspection);
     }
 }
 
 /// What a stage came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// How it ended.
     pub conclusion: Conclusion,
     /// The state that follows, if it is another.
@@ -72,26 +72,26 @@ pub struct Outcome {
 impl Outcome {
     /// Done.
     #[must_use]
-    pub const fn done() -> Self {
+    pub(super) const fn done() -> Self {
         Self { conclusion: Conclusion::Done, state: None, note: None }
     }
 
     /// Nothing to do.
     #[must_use]
-    pub fn skipped(why: impl Into<String>) -> Self {
+    pub(super) fn skipped(why: impl Into<String>) -> Self {
         Self { conclusion: Conclusion::Skipped, state: None, note: Some(why.into()) }
     }
 
     /// The same, with the state that follows.
     #[must_use]
-    pub const fn entering(mut self, state: State) -> Self {
+    pub(super) const fn entering(mut self, state: State) -> Self {
         self.state = Some(state);
         self
     }
 
     /// The same, with something to say.
     #[must_use]
-    pub fn saying(mut self, note: impl Into<String>) -> Self {
+    pub(super) fn saying(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
@@ -99,38 +99,43 @@ impl Outcome {
 
 /// Why a stage did not do its work: every fault that was found, never none.
 #[derive(Debug)]
-pub struct Trouble(Vec<Fault>);
+pub(super) struct Trouble(Vec<Fault>);
 
 impl Trouble {
     /// The faults, if there are any.
     ///
     /// # Errors
     /// All of them, as one trouble.
-    pub fn unless_none(faults: Vec<Fault>) -> Result<(), Self> {
+    pub(super) fn unless_none(faults: Vec<Fault>) -> Result<(), Self> {
         if faults.is_empty() { Ok(()) } else { Err(Self(faults)) }
     }
 
     /// The faults.
     #[must_use]
-    pub fn faults(self) -> Vec<Fault> {
+    pub(super) fn faults(self) -> Vec<Fault> {
         self.0
     }
 
     /// How a stage with this trouble ends: the candidate is bad, or we could not tell.
     #[must_use]
-    pub fn conclusion(&self) -> Conclusion {
+    pub(super) fn conclusion(&self) -> Conclusion {
         let bad = self.0.iter().any(|fault| fault.category == Category::Validation);
         if bad { Conclusion::Failed } else { Conclusion::Errored }
     }
 
     /// Whether the ledger itself is in the way, so that nothing can be recorded any more.
     #[must_use]
-    pub fn is_the_ledgers(&self) -> bool {
+    pub(super) fn is_the_ledgers(&self) -> bool {
         use crate::promotion::fault::Code;
         self.0.iter().any(|fault| {
             matches!(
                 fault.code,
-                Code::LedgerUnreachable | Code::LedgerRefused | Code::LedgerCorrupt | Code::LeaseLost | Code::VisitConflict | Code::Defect
+                Code::LedgerUnreachable
+                    | Code::LedgerRefused
+                    | Code::LedgerCorrupt
+                    | Code::LeaseLost
+                    | Code::VisitConflict
+                    | Code::Defect
             )
         })
     }
@@ -142,15 +147,11 @@ impl<F: Into<Fault>> From<F> for Trouble {
     }
 }
 
-
 impl Work<'_> {
     /// The images of the plan.
     #[must_use]
-    pub fn images(&self) -> Vec<(String, PlannedImage)> {
+    pub(super) fn images(&self) -> Vec<(String, PlannedImage)> {
         let Some((plan, _)) = &self.visit.run().plan else { return Vec::new() };
-        plan.candidates
-            .iter()
-            .filter_map(|planned| Some((planned.service.clone(), planned.image.clone()?)))
-            .collect()
+        plan.candidates.iter().filter_map(|planned| Some((planned.service.clone(), planned.image.clone()?))).collect()
     }
 }
