@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
-mod cluster;
 mod contract;
 mod cut;
 mod place;
@@ -16,8 +15,8 @@ mod story;
 macro_rules! contract {
     ($($test:ident),+ $(,)?) => {
         contract!(@place on_sqlite, crate::ledger::place::Place::sqlite(), $($test),+);
-        contract!(@place on_postgres, crate::ledger::place::Place::postgres().await, $($test),+);
-        contract!(@place on_pgbouncer, crate::ledger::place::Place::pgbouncer().await, $($test),+);
+        contract!(@place on_postgres, crate::ledger::place::Place::postgres(), $($test),+);
+        contract!(@place on_pgbouncer, crate::ledger::place::Place::pgbouncer(), $($test),+);
     };
     (@place $name:ident, $place:expr, $($test:ident),+) => {
         mod $name {

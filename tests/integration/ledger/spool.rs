@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use testbed::postgres::{Database, Postgres};
 use tidegate::ledger::chain::verify;
 use tidegate::ledger::lines::Entries;
 use tidegate::ledger::{Ledger, LedgerError, Spooling};
@@ -13,32 +14,30 @@ use tidegate::promotion::fault::{Code, Fault};
 use tidegate::promotion::run::Run;
 use tidegate::promotion::state::State;
 
-use super::cluster::cluster;
 use super::cut::{Line, Way};
 use super::place::client;
 use super::story::{Seen, intent, visit};
 
 struct Case {
     way: Way,
-    address: String,
+    _database: Database,
     folder: tempfile::TempDir,
     ledger: Spooling,
 }
 
 impl Case {
     async fn new() -> Self {
-        let database = cluster().database().await;
-        let way = Way::new().await;
-        let address = cluster().at(way.port, &database);
+        let database = Postgres::shared().database();
+        let way = Way::to(&database).await;
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Spooling::new(client(&address), folder.path().join("spool"));
+        let ledger = Spooling::new(client(&way.url), folder.path().join("spool"));
         ledger.prepare().await.unwrap();
-        Self { way, address, folder, ledger }
+        Self { way, _database: database, folder, ledger }
     }
 
     /// The ledger as the next visit has it.
     fn next_visit(&self) -> Spooling {
-        Spooling::new(client(&self.address), self.folder.path().join("spool"))
+        Spooling::new(client(&self.way.url), self.folder.path().join("spool"))
     }
 
     fn files(&self) -> Vec<std::path::PathBuf> {
@@ -101,7 +100,7 @@ async fn after_it_the_run_goes_on_in_a_file_and_comes_back() {
     // The database is back, and does not get a later event before an earlier one.
     case.way.set(Line::Open);
     seen.append(&case.ledger, &[visit(2)]).await;
-    assert_eq!(client(&case.address).load(&seen.run.id).await.unwrap().len(), 4);
+    assert_eq!(client(&case.way.url).load(&seen.run.id).await.unwrap().len(), 4);
     assert_eq!(case.ledger.append(&head, Some(&fence), &events).await.unwrap().len(), 2);
     let conflict = case.ledger.append(&head, None, &[visit(9)]).await;
     assert!(matches!(conflict, Err(LedgerError::Conflict(_))), "{conflict:?}");
@@ -185,7 +184,7 @@ async fn a_passing_weakness_is_not_noticed() {
         tokio::join!(seen.append(&case.ledger, &events), back);
     }
     assert_eq!(case.files().len(), 0);
-    assert_eq!(client(&case.address).load(&seen.run.id).await.unwrap().len(), 7);
+    assert_eq!(client(&case.way.url).load(&seen.run.id).await.unwrap().len(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,11 +216,11 @@ async fn a_file_that_does_not_fit_is_kept_and_told() {
         assert!(matches!(&error, LedgerError::Corrupt(why) if why.contains(says)), "{says}: {error:?}");
         assert_eq!(fs::read(&file).unwrap(), content);
     }
-    assert_eq!(client(&case.address).load(&seen.run.id).await.unwrap().len(), 4);
+    assert_eq!(client(&case.way.url).load(&seen.run.id).await.unwrap().len(), 4);
 
     // Somebody has gone on with the run before the file was imported.
     fs::write(&file, &good).unwrap();
-    there.clone().append(&*client(&case.address), &[visit(7)]).await;
+    there.clone().append(&*client(&case.way.url), &[visit(7)]).await;
     let error = import(&case.ledger).await.unwrap_err();
     assert!(matches!(error, LedgerError::Conflict(_)), "{error:?}");
     assert_eq!(Fault::from(error).code, Code::VisitConflict);
