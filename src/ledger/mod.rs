@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::promotion::event::{Event, Opening, Record};
 use crate::promotion::fault::{Category, Code, Fault};
@@ -62,8 +63,9 @@ pub const LEASE_TTL: Duration = Duration::from_secs(90);
 /// How often a lease is renewed.
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
 
-/// The last event of a run that somebody has seen: the next one is appended only if it still is the last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The last event of a run that somebody has seen: the next one is appended only if it still is the last. Kept where
+/// nobody can change it, it is an anchor for an [`Audit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Head {
     /// The run.
     pub run: DeploymentId,
@@ -213,7 +215,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// A run that ended as anything but `completed-successfully` is not taken up. A new run has the id
     /// `{now}-{commit}`, in the first second that is free, and its predecessor filled in: the last event, now, of the
-    /// newest run of the same scope and environment. Of two callers with one key exactly one gets [`Opened::New`].
+    /// newest run of the same scope and environment. Of two callers with one key exactly one gets [`Opened::New`]; it
+    /// gets that again while nobody has appended to the run.
     async fn open(&self, opening: Opening, commit: &str) -> Result<Opened, LedgerError>;
 
     /// All records of a run, in order. The chain is not verified here.

@@ -22,6 +22,7 @@ use super::chain::{self, Entry};
 use super::lines::{self, Unreadable};
 use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
 use crate::promotion::event::{Event, Opening, Record};
+use crate::promotion::fault::{Code, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::retry::{RetryClass, RetryPolicy};
 use crate::promotion::run::Run;
@@ -75,6 +76,15 @@ pub struct Imported {
     pub file: PathBuf,
     /// How many events came into the ledger, or why none did.
     pub events: Result<u64, LedgerError>,
+}
+
+impl Imported {
+    /// The fault, where the file's events could not be taken in.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        let error = self.events.as_ref().err()?;
+        Some(Fault::new(Code::SpoolRefused, format!("{} cannot be imported: {error}", self.file.display())))
+    }
 }
 
 /// An answer that is still to come.

@@ -43,6 +43,7 @@ contract!(
     a_lease_that_was_given_back_is_over,
     an_expired_lease_that_nobody_took_still_counts,
     nothing_is_done_when_something_is_wrong,
+    a_call_that_is_dropped_harms_nobody,
     import_is_idempotent_and_says_so,
     import_refuses_what_does_not_fit,
     time_never_goes_back_in_a_run,
