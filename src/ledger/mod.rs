@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `address` | where the ledger is |
 //! | `chain`, `audit`, `lines` | the audit chain of a run, of many, and records in a file; no database needed |
-//! | `heartbeat`, `spool` | keeping a lease, and going on while the database is away |
+//! | `heartbeat`, `spool`, `spool_file` | keeping a lease, and going on while the database is away |
 //! | `store`, `transact`, `extend`, `history`, `migrate` | the one implementation of the trait |
 //! | `projection` | from events to the rows of the derived tables; pure |
 //! | `transaction`, `statements`, `session` | one transaction: its steps, its SQL, its connection |
@@ -27,6 +27,7 @@ mod postgres;
 mod projection;
 mod session;
 mod spool;
+mod spool_file;
 mod sqlite;
 mod statements;
 mod store;
@@ -44,9 +45,9 @@ use crate::promotion::event::{Event, Opening, Record};
 use crate::promotion::fault::{Category, Code, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
-use chain::Entry;
 
 use address::Place;
+use chain::Entry;
 use postgres::PostgresDatabase;
 use sqlite::SqliteDatabase;
 use store::Store;

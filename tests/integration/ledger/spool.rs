@@ -173,6 +173,28 @@ async fn an_import_that_breaks_off_is_done_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_import_breaks_off_goes_on() {
+    for line in [Line::LosesAnswer, Line::LosesCommit] {
+        let case = Case::new().await;
+        let (mut seen, fence) = case.changed().await;
+        case.way.set(Line::Down);
+        seen.append(&case.ledger, &[visit(2)]).await;
+        case.way.set(line);
+        let away = case.ledger.import_all().await.unwrap_err();
+        assert!(matches!(away, LedgerError::Unreachable(_)), "{away:?}");
+        case.way.set(Line::Open);
+        // What the ledger may have added at the end is part of the run now.
+        seen.reload(&case.ledger).await;
+        let event = settled(&seen);
+        seen.append_with(&case.ledger, &fence, &[event]).await.unwrap();
+        assert_eq!(case.ledger.files().await.len(), 1);
+        let new = import(&case.ledger).await.unwrap();
+        assert_eq!(new, if line == Line::LosesAnswer { 1 } else { 3 });
+        is_whole(&case.ledger, &seen, new + 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_passing_weakness_is_not_noticed() {
     let case = Case::new().await;
     let mut seen = Seen::new(&case.ledger).await;
