@@ -104,7 +104,7 @@ async fn an_address_that_leads_nowhere_is_told_soon() {
     let error = client("postgres://me:s3cret@no-such-host.invalid/app").prepare().await.unwrap_err();
     assert!(matches!(&error, LedgerError::Unreachable(why) if why.contains("no-such-host.invalid")), "{error:?}");
     assert!(!error.to_string().contains("s3cret"));
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(13), "{:?}", begin.elapsed());
 
     // One that accepts and never says a word.
     let begin = Instant::now();
