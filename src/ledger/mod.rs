@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `address` | where the ledger is |
 //! | `chain`, `audit`, `lines` | the audit chain of a run, of many, and records in a file; no database needed |
-//! | `heartbeat`, `spool` | keeping a lease, and going on while the database is away |
+//! | `heartbeat`, `spool`, `spool_file` | keeping a lease, and going on while the database is away |
 //! | `store`, `transact`, `extend`, `history`, `migrate` | the one implementation of the trait |
 //! | `projection` | from events to the rows of the derived tables; pure |
 //! | `transaction`, `statements`, `session` | one transaction: its steps, its SQL, its connection |
@@ -28,6 +28,7 @@ mod projection;
 mod rehearsal;
 mod session;
 mod spool;
+mod spool_file;
 mod sqlite;
 mod statements;
 mod store;
@@ -39,14 +40,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::promotion::event::{Event, Opening, Record};
 use crate::promotion::fault::{Category, Code, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
-use chain::Entry;
 
 use address::Place;
+use chain::Entry;
 use postgres::PostgresDatabase;
 use sqlite::SqliteDatabase;
 use store::Store;
@@ -64,8 +66,9 @@ pub const LEASE_TTL: Duration = Duration::from_secs(90);
 /// How often a lease is renewed.
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
 
-/// The last event of a run that somebody has seen: the next one is appended only if it still is the last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The last event of a run that somebody has seen: the next one is appended only if it still is the last. Kept where
+/// nobody can change it, it is an anchor for an [`Audit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Head {
     /// The run.
     pub run: DeploymentId,
@@ -215,7 +218,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// A run that ended as anything but `completed-successfully` is not taken up. A new run has the id
     /// `{now}-{commit}`, in the first second that is free, and its predecessor filled in: the last event, now, of the
-    /// newest run of the same scope and environment. Of two callers with one key exactly one gets [`Opened::New`].
+    /// newest run of the same scope and environment. Of two callers with one key exactly one gets [`Opened::New`]; it
+    /// gets that again while nobody has appended to the run.
     async fn open(&self, opening: Opening, commit: &str) -> Result<Opened, LedgerError>;
 
     /// All records of a run, in order. The chain is not verified here.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
@@ -12,8 +13,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::LedgerError;
-use super::session::{self, Access, CONNECT_TIMEOUT, Database, Row, Session, Trouble, Value};
+use super::session::{self, Access, Database, Row, Session, Trouble, Value};
 use super::statements::{POSTGRES, Statements};
+
+/// The longest wait for a connection to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest wait for a transaction to begin.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A PostgreSQL database. It is used through one connection, which is made when it is first needed and made again when
 /// it breaks; callers in the same process take turns.
@@ -37,6 +44,20 @@ impl PostgresDatabase {
                 self.place,
                 humantime::format_duration(CONNECT_TIMEOUT)
             ))),
+        }
+    }
+
+    /// The connection with a transaction begun on it. Where PgBouncer has no server to give, this is what waits.
+    async fn begun(&self, mut connection: PgConnection, access: Access) -> Result<PgConnection, Trouble> {
+        match timeout(BEGIN_TIMEOUT, session::script::<Postgres>(&mut connection, begin(access))).await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(error)) => Err(explain(&self.place, error)),
+            Err(_) => Err(LedgerError::Unreachable(format!(
+                "{}: no transaction within {}",
+                self.place,
+                humantime::format_duration(BEGIN_TIMEOUT)
+            ))
+            .into()),
         }
     }
 }
@@ -75,20 +96,18 @@ impl Database for PostgresDatabase {
 
     async fn begin(&self, access: Access) -> Result<Box<dyn Session>, Trouble> {
         let mut idle = Arc::clone(&self.idle).lock_owned().await;
-        if let Some(mut connection) = idle.take() {
-            match session::script::<Postgres>(&mut connection, begin(access)).await {
-                Ok(()) => return Ok(Box::new(PostgresSession { connection, idle, place: Arc::clone(&self.place) })),
+        let kept = match idle.take() {
+            Some(connection) => match self.begun(connection, access).await {
                 // It broke while nobody used it, and nothing was asked yet: another will do.
-                Err(error) => match explain(&self.place, error) {
-                    Trouble::Broken(_) => {}
-                    trouble => return Err(trouble),
-                },
-            }
-        }
-        let mut connection = self.connect().await?;
-        session::script::<Postgres>(&mut connection, begin(access))
-            .await
-            .map_err(|error| explain(&self.place, error))?;
+                Err(Trouble::Broken(_)) => None,
+                begun => Some(begun?),
+            },
+            None => None,
+        };
+        let connection = match kept {
+            Some(connection) => connection,
+            None => self.begun(self.connect().await?, access).await?,
+        };
         Ok(Box::new(PostgresSession { connection, idle, place: Arc::clone(&self.place) }))
     }
 }

@@ -11,9 +11,6 @@ use sqlx::{Executor, IntoArguments};
 use super::LedgerError;
 use super::statements::Statements;
 
-/// The longest wait for a connection to be made.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What a transaction is going to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {

@@ -4,9 +4,6 @@
 //! which the next visit imports them. Before that, a database that is away stops the run.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufReader};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +15,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::chain::{self, Entry};
-use super::lines::{self, Unreadable};
+use super::chain::Entry;
+use super::spool_file::{Spool, files_in, read, remove, sealed, take, unusable};
 use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
 use crate::promotion::event::{Event, Opening, Record};
+use crate::promotion::fault::{Code, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::retry::{RetryClass, RetryPolicy};
 use crate::promotion::run::Run;
@@ -32,12 +30,6 @@ const WHEN_AWAY: RetryPolicy =
 
 /// After this long it is not asked again.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// The most bytes of a spool file that are imported. A run's events are far less.
-const MAX_FILE: u64 = 256 * 1024 * 1024;
-
-/// The most files of one run.
-const MAX_FILES: u32 = 100;
 
 /// A ledger that goes on in a file when the one behind it is away.
 ///
@@ -60,14 +52,6 @@ struct Watched {
     spool: Option<Spool>,
 }
 
-/// The file of a run and what is in it.
-#[derive(Debug)]
-struct Spool {
-    file: File,
-    path: PathBuf,
-    records: Vec<Record>,
-}
-
 /// What became of a spool file.
 #[derive(Debug)]
 pub struct Imported {
@@ -75,6 +59,15 @@ pub struct Imported {
     pub file: PathBuf,
     /// How many events came into the ledger, or why none did.
     pub events: Result<u64, LedgerError>,
+}
+
+impl Imported {
+    /// The fault, where the file's events could not be taken in.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        let error = self.events.as_ref().err()?;
+        Some(Fault::new(Code::SpoolRefused, format!("{} cannot be imported: {error}", self.file.display())))
+    }
 }
 
 /// An answer that is still to come.
@@ -150,43 +143,54 @@ impl Spooling {
     /// [`LedgerError::Unreachable`] when the ledger is away; [`LedgerError::Corrupt`] when the folder cannot be read.
     pub async fn import_all(&self) -> Result<Vec<Imported>, LedgerError> {
         let mut runs = self.runs.lock().await;
-        let paths = files_in(&self.folder).map_err(|error| unusable(&self.folder, &error))?;
         let mut imported = Vec::new();
-        for path in paths {
-            // Ours is closed only for as long as it is imported: if that fails, the run goes on in it.
-            let ours = runs.values_mut().find(|watched| watched.spool.as_ref().is_some_and(|spool| spool.path == path));
-            let result = match &ours {
-                Some(watched) => self.import_records(watched.spool.as_ref().map_or(&[], |spool| &spool.records)).await,
-                None => self.import_file(&path).await,
+        for file in files_in(&self.folder).map_err(|error| unusable(&self.folder, &error))? {
+            let ours = runs.values_mut().find_map(|watched| {
+                let Watched { run, spool: Some(spool) } = watched else { return None };
+                (spool.path == file).then_some((run, spool))
+            });
+            let (events, run) = match ours {
+                Some((run, spool)) => (self.import_ours(run, spool).await.map(Some), Some(run.id.clone())),
+                None => (self.import_file(&file).await, None),
             };
-            match result {
-                Ok(None) => continue,
+            match events {
+                Ok(None) => {}
                 Ok(Some(events)) => {
-                    if let Some(id) = ours.map(|watched| watched.run.id.clone()) {
-                        runs.remove(&id);
-                    }
-                    remove(&path).map_err(|error| unusable(&path, &error))?;
-                    imported.push(Imported { file: path, events: Ok(events) });
+                    run.and_then(|run| runs.remove(&run));
+                    imported.push(Imported { file, events: Ok(events) });
                 }
                 Err(error @ (LedgerError::Unreachable(_) | LedgerError::InDoubt { .. })) => return Err(error),
-                Err(error) => imported.push(Imported { file: path, events: Err(error) }),
+                Err(error) => imported.push(Imported { file, events: Err(error) }),
             }
         }
         Ok(imported)
     }
 
-    async fn import_records(&self, records: &[Record]) -> Result<Option<u64>, LedgerError> {
-        Ok(Some(patiently(|| self.inner.import(records)).await?))
+    /// Imports a file that is being written here. If it cannot be imported the run goes on in it.
+    async fn import_ours(&self, run: &mut Run, spool: &mut Spool) -> Result<u64, LedgerError> {
+        match patiently(|| self.inner.import(&spool.records)).await.map_err(LedgerError::from) {
+            Ok(events) => {
+                remove(&spool.path)?;
+                Ok(events)
+            }
+            Err(LedgerError::InDoubt { why, records }) => {
+                // The ledger may have it, with an event of its own at the end: that one comes next here too.
+                spool.keep(run, records.into_iter().skip_while(|record| record.seq <= run.seq).collect())?;
+                Err(LedgerError::Unreachable(why))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Imports a file that somebody else has left; `None` when it is in use or gone.
     async fn import_file(&self, path: &Path) -> Result<Option<u64>, LedgerError> {
         let Some(file) = take(path).map_err(|error| unusable(path, &error))? else { return Ok(None) };
         let records = read(&file).map_err(|why| LedgerError::Corrupt(format!("{}: {why}", path.display())))?;
-        // The lock is kept until the file's events are in the ledger.
-        let imported = self.import_records(&records).await;
+        let events = patiently(|| self.inner.import(&records)).await?;
+        // It is ours alone until it is gone, so that nothing new is removed with it.
+        remove(path)?;
         drop(file);
-        imported
+        Ok(Some(events))
     }
 
     /// Keeps a run as its records tell it.
@@ -196,6 +200,13 @@ impl Spooling {
             let spool = runs.remove(&run.id).and_then(|watched| watched.spool);
             runs.insert(run.id.clone(), Watched { run, spool });
         }
+    }
+
+    /// What is in a run's file after a place. An event that was in doubt may be in the ledger too.
+    async fn spooled_after(&self, run: &DeploymentId, after: u64) -> Vec<Record> {
+        let runs = self.runs.lock().await;
+        let spool = runs.get(run).and_then(|watched| watched.spool.as_ref());
+        spool.map_or_else(Vec::new, |spool| spool.records.iter().filter(|record| record.seq > after).cloned().collect())
     }
 
     /// Answers a call that adds records to a run: by the ledger, or, where the run may go on without it, by the file.
@@ -215,14 +226,12 @@ impl Spooling {
                 Ok(records)
             }
             Err(Away::Away { why, in_doubt }) => match runs.get_mut(&head.run) {
-                Some(watched) if watched.run.changed_the_world() && Head::of(&watched.run) == *head => {
+                Some(Watched { run, spool }) if run.changed_the_world() && Head::of(run) == *head => {
                     let told = |error: LedgerError| LedgerError::Unreachable(format!("{why}; and {error}"));
-                    let mut spool = Spool::create(&self.folder, &head.run).map_err(told)?;
-                    let records = match in_doubt {
-                        Some(records) => spool.keep(&mut watched.run, records).map_err(told)?,
-                        None => spool.add(&mut watched.run, head, events)?,
-                    };
-                    watched.spool = Some(spool);
+                    let records = in_doubt.map_or_else(|| sealed(run, events), Ok)?;
+                    let mut new = Spool::create(&self.folder, &head.run).map_err(told)?;
+                    let records = new.keep(run, records).map_err(told)?;
+                    *spool = Some(new);
                     Ok(records)
                 }
                 _ => Err(Away::Away { why, in_doubt }.into()),
@@ -256,132 +265,6 @@ fn follow(runs: &mut HashMap<DeploymentId, Watched>, records: &[Record]) {
             runs.remove(&record.run);
         }
     }
-}
-
-impl Spool {
-    /// Makes the run's file.
-    fn create(folder: &Path, run: &DeploymentId) -> Result<Self, LedgerError> {
-        std::fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
-        for number in 1..=MAX_FILES {
-            let name = if number == 1 { format!("{run}.jsonl") } else { format!("{run}-{number}.jsonl") };
-            let path = folder.join(name);
-            match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path) {
-                // Somebody who imports may have taken the empty file before us.
-                Ok(file) if file.try_lock().is_ok() && is_at(&file, &path) => {
-                    sync_folder(&path).map_err(|error| unusable(&path, &error))?;
-                    return Ok(Self { file, path, records: Vec::new() });
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(unusable(&path, &error)),
-            }
-        }
-        Err(LedgerError::Corrupt(format!("{}: run {run} has {MAX_FILES} files here", folder.display())))
-    }
-
-    /// Adds events that follow `head`, or recognises that they are there.
-    fn add(&mut self, run: &mut Run, head: &Head, events: &[Event]) -> Result<Vec<Record>, LedgerError> {
-        if Head::of(run) != *head {
-            let there = self.records.iter().skip_while(|record| record.seq <= head.seq).take(events.len());
-            let same = there.clone().map(|record| &record.event).eq(events)
-                && there.clone().next().is_some_and(|first| first.previous == head.hash);
-            return if same { Ok(there.cloned().collect()) } else { Err(LedgerError::Conflict(head.run.clone())) };
-        }
-        let corrupt = |why: String| LedgerError::Corrupt(format!("run {}: {why}", head.run));
-        let mut after = run.clone();
-        let mut records = Vec::with_capacity(events.len());
-        for event in events {
-            let at = chain::to_millisecond(Utc::now()).max(after.updated_at);
-            let record = chain::seal(&Head::of(&after), at, event).map_err(|error| corrupt(error.to_string()))?;
-            after.apply(&record).map_err(|illegal| corrupt(illegal.to_string()))?;
-            records.push(record);
-        }
-        self.keep(run, records)
-    }
-
-    /// Writes records that follow the run. When it returns they are on the disk.
-    fn keep(&mut self, run: &mut Run, records: Vec<Record>) -> Result<Vec<Record>, LedgerError> {
-        let mut after = run.clone();
-        let mut text = Vec::new();
-        for record in &records {
-            let told = after.apply(record).map_err(|illegal| illegal.to_string());
-            told.and_then(|()| lines::write(&mut text, &Entry::from(record)).map_err(|error| error.to_string()))
-                .map_err(|why| LedgerError::Corrupt(format!("run {}: {why}", record.run)))?;
-        }
-        let before = self.file.metadata().map_err(|error| unusable(&self.path, &error))?.len();
-        if let Err(error) = io::Write::write_all(&mut self.file, &text).and_then(|()| self.file.sync_all()) {
-            // What was written of it would stand in the way of what comes next.
-            let _ = self.file.set_len(before);
-            return Err(unusable(&self.path, &error));
-        }
-        *run = after;
-        self.records.extend(records.iter().cloned());
-        Ok(records)
-    }
-}
-
-fn unusable(path: &Path, error: &io::Error) -> LedgerError {
-    LedgerError::Unreachable(format!("{} cannot be used in its place: {error}", path.display()))
-}
-
-/// The spool files of a folder, in the order in which they were begun for each run.
-fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-    files.sort_by_key(|path| (path.file_stem().map_or(0, std::ffi::OsStr::len), path.clone()));
-    Ok(files)
-}
-
-/// Opens a file and keeps others from writing to it; `None` when it is in use or gone.
-fn take(path: &Path) -> io::Result<Option<File>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(is_at(&file, path).then_some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Whether a path still leads to an open file.
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-fn read(file: &File) -> Result<Vec<Record>, String> {
-    if file.metadata().map_err(|error| error.to_string())?.len() > MAX_FILE {
-        return Err(format!("it has more than {MAX_FILE} bytes"));
-    }
-    let mut records = Vec::new();
-    for entry in lines::Entries::new(BufReader::new(file)) {
-        match entry {
-            Ok(entry) => records.push(entry.read().map_err(|broken| broken.to_string())?),
-            Err(error) if matches!(error.why, Unreadable::Torn) => break,
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    Ok(records)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| sync_folder(path)),
-    }
-}
-
-/// Makes a file's coming or going durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[async_trait]
@@ -480,14 +363,5 @@ impl Ledger for Spooling {
 
     async fn rebuild(&self) -> Result<(), LedgerError> {
         self.inner.rebuild().await
-    }
-}
-
-impl Spooling {
-    /// What is in a run's file after a place. An event that was in doubt may be in the ledger too.
-    async fn spooled_after(&self, run: &DeploymentId, after: u64) -> Vec<Record> {
-        let runs = self.runs.lock().await;
-        let spool = runs.get(run).and_then(|watched| watched.spool.as_ref());
-        spool.map_or_else(Vec::new, |spool| spool.records.iter().filter(|record| record.seq > after).cloned().collect())
     }
 }

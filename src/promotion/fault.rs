@@ -288,6 +288,9 @@ catalogue! {
     /// The ledger holds something that it cannot hold.
     LedgerCorrupt = "ledger-corrupt", Unknown, Critical, Refused,
         "run `operation: audit` to see where the chain is broken, and restore the database";
+    /// Events that were kept in a file while the ledger was away do not fit into it.
+    SpoolRefused = "spool-refused", Unknown, Critical, Refused,
+        "the file is kept: compare it with the run in the ledger, look at what really runs, and move the file away";
     /// Another run holds the environment's lease.
     LockTaken = "lock-taken", Timeout, High, Refused,
         "wait for the other run, or raise `gates.lock.wait`";

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
-mod cluster;
 mod contract;
 mod cut;
 mod place;
@@ -16,8 +15,8 @@ mod story;
 macro_rules! contract {
     ($($test:ident),+ $(,)?) => {
         contract!(@place on_sqlite, crate::ledger::place::Place::sqlite(), $($test),+);
-        contract!(@place on_postgres, crate::ledger::place::Place::postgres().await, $($test),+);
-        contract!(@place on_pgbouncer, crate::ledger::place::Place::pgbouncer().await, $($test),+);
+        contract!(@place on_postgres, crate::ledger::place::Place::postgres(), $($test),+);
+        contract!(@place on_pgbouncer, crate::ledger::place::Place::pgbouncer(), $($test),+);
     };
     (@place $name:ident, $place:expr, $($test:ident),+) => {
         mod $name {
@@ -44,6 +43,7 @@ contract!(
     a_lease_that_was_given_back_is_over,
     an_expired_lease_that_nobody_took_still_counts,
     nothing_is_done_when_something_is_wrong,
+    a_call_that_is_dropped_harms_nobody,
     import_is_idempotent_and_says_so,
     import_refuses_what_does_not_fit,
     time_never_goes_back_in_a_run,

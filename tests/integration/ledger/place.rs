@@ -8,16 +8,15 @@ use secrecy::SecretString;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _, TypeInfo as _, ValueRef as _};
 use tempfile::TempDir;
+use testbed::postgres::{Database, Pool, Postgres};
 use tidegate::ledger::{Ledger, LedgerAddress, connect};
-
-use super::cluster::cluster;
 
 const DERIVED: [&str; 6] = ["run", "candidate", "fault", "lease", "counter", "outbox"];
 
 /// A database of its own for one test.
 pub(crate) enum Place {
     Sqlite(TempDir),
-    Postgres { database: String, pooled: bool },
+    Postgres { database: Database, pool: Option<Pool> },
 }
 
 impl Place {
@@ -25,12 +24,14 @@ impl Place {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
-    pub(crate) async fn postgres() -> Self {
-        Self::Postgres { database: cluster().database().await, pooled: false }
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres { database: Postgres::shared().database(), pool: None }
     }
 
-    pub(crate) async fn pgbouncer() -> Self {
-        Self::Postgres { database: cluster().database().await, pooled: true }
+    pub(crate) fn pgbouncer() -> Self {
+        let database = Postgres::shared().database();
+        let pool = Some(database.pool());
+        Self::Postgres { database, pool }
     }
 
     /// The file, where there is one.
@@ -43,12 +44,10 @@ impl Place {
 
     /// A client of its own: another process, as far as the database can tell.
     pub(crate) fn client(&self) -> Arc<dyn Ledger> {
-        let address = match self {
-            Self::Sqlite(_) => format!("sqlite:{}", self.file().display()),
-            Self::Postgres { database, pooled: false } => cluster().direct(database),
-            Self::Postgres { database, pooled: true } => cluster().pooled(database),
-        };
-        client(&address)
+        match self {
+            Self::Sqlite(_) => client(&format!("sqlite:{}", self.file().display())),
+            Self::Postgres { database, pool } => client(&pool.as_ref().map_or_else(|| database.url(), Pool::url)),
+        }
     }
 
     /// A client of a ledger that is ready.
@@ -67,7 +66,7 @@ impl Place {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(sql.replace("{}", ""))).execute(&mut file).await.map(drop)
             }
             Self::Postgres { database, .. } => {
-                let mut connection = PgConnection::connect(&cluster().direct(database)).await.unwrap();
+                let mut connection = PgConnection::connect(&database.url()).await.unwrap();
                 sqlx::raw_sql(sqlx::AssertSqlSafe(sql.replace("{}", "tidegate.")))
                     .execute(&mut connection)
                     .await
@@ -103,7 +102,7 @@ impl Place {
                 rows.iter().map(|row| (0..row.len()).map(|place| value(row, place)).collect()).collect()
             }
             Self::Postgres { database, .. } => {
-                let mut connection = PgConnection::connect(&cluster().direct(database)).await.unwrap();
+                let mut connection = PgConnection::connect(&database.url()).await.unwrap();
                 let sql = sqlx::AssertSqlSafe(sql.replace("{}", "tidegate."));
                 let rows = sqlx::raw_sql(sql).fetch_all(&mut connection).await.unwrap();
                 // The simple protocol gives every value as text.

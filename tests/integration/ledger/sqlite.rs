@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use testbed::postgres::Postgres;
 use tidegate::ledger::Audit;
 use tidegate::ledger::{Filter, Ledger, LedgerError, Opened};
 use tidegate::promotion::event::Event;
 use tidegate::promotion::run::Run;
 use tidegate::promotion::state::State;
 
-use super::cluster::cluster;
 use super::place::{Place, client};
 use super::story::{COMMIT, ENVIRONMENT, SCOPE, Seen, opening, visit};
 
@@ -174,5 +174,12 @@ async fn a_crash_at_any_point_is_recovered_from() {
         format!("sqlite:{}", folder.path().join(format!("{number}.sqlite")).display())
     })
     .await;
-    crash_everywhere(async || cluster().pooled(&cluster().database().await)).await;
+    let databases = std::sync::Mutex::new(Vec::new());
+    crash_everywhere(async || {
+        let database = Postgres::shared().database();
+        let url = database.url();
+        databases.lock().unwrap().push(database);
+        url
+    })
+    .await;
 }

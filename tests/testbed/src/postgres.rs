@@ -146,7 +146,12 @@ impl Postgres {
         self.server().as_ref().map(Program::log).unwrap_or_default()
     }
 
-    fn superuser(&self, sql: &str) -> String {
+    /// Runs SQL through psql as a superuser, for what only one may do: roles, other encodings, settings. Gives what it
+    /// prints: a line for each row, columns separated by `|`.
+    ///
+    /// # Panics
+    /// When a statement fails; with its error.
+    pub fn superuser(&self, sql: &str) -> String {
         let cluster = &self.0;
         psql(&address("postgres", &cluster.superuser_password, cluster.port, "postgres"), sql)
     }

@@ -1,6 +1,7 @@
 //! Opening runs, numbering them, appending to them.
 
 use std::collections::BTreeSet;
+use std::task::Poll;
 
 use chrono::{TimeDelta, Utc};
 use tidegate::ledger::chain;
@@ -240,5 +241,46 @@ pub(crate) async fn time_never_goes_back_in_a_run(place: Place) {
     // The next run has the time of its own.
     let next = Seen::new(&*ledger).await;
     assert!(next.run.opened_at < tomorrow);
+    audit(&*ledger).await;
+}
+
+/// Goes on with a call as often as it has something to do, but not more than so many times; then drops it.
+async fn polled<T>(call: impl Future<Output = T>, times: u64) -> Option<T> {
+    let mut call = Box::pin(call);
+    let mut left = times;
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        call.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+pub(crate) async fn a_call_that_is_dropped_harms_nobody(place: Place) {
+    let ledger = place.ready().await;
+    let mut seen = Seen::new(&*ledger).await;
+    let fence = seen.acquire(&*ledger).await;
+    let mut dropped = 0;
+    for number in 0..40 {
+        let head = seen.head();
+        let events = [visit(number), Event::StateChanged { to: State::Interrupted }];
+        let back = Event::StateChanged { to: State::Initializing };
+        let events = if seen.run.state == State::Interrupted { vec![back] } else { events.to_vec() };
+        let call = ledger.append(&head, Some(&fence), &events);
+        // A heartbeat goes on beside it, on the same connection.
+        let (appended, renewed) = tokio::join!(polled(call, number), ledger.renew(&fence));
+        renewed.unwrap();
+        dropped += u32::from(appended.is_none());
+        // The same again finds it done, or does it.
+        let records = ledger.append(&head, Some(&fence), &events).await.unwrap();
+        seen.take_in(&records);
+    }
+    assert!(dropped > 0);
+    assert_eq!(ledger.load(&seen.run.id).await.unwrap().len() as u64, seen.run.seq);
+    let derived = place.derived().await;
+    ledger.rebuild().await.unwrap();
+    assert_eq!(place.derived().await, derived);
     audit(&*ledger).await;
 }
