@@ -15,14 +15,32 @@ use crate::stages::audience::Audience;
 #[derive(Debug)]
 pub(super) struct Console {
     printer: Printer,
-    stage: Mutex<Option<Stage>>,
+    /// The stage whose group has not been opened: it has said nothing yet.
+    silent: Mutex<Option<Stage>>,
 }
 
 impl Console {
     /// A console on a printer.
     #[must_use]
     pub(super) fn new(printer: Printer) -> Self {
-        Self { printer, stage: Mutex::default() }
+        Self { printer, silent: Mutex::default() }
+    }
+
+    /// The stage that has said nothing yet, and with `next` the one that takes its place.
+    fn silent(&self, next: Option<Stage>) -> Option<Stage> {
+        std::mem::replace(&mut *self.silent.lock().unwrap_or_else(PoisonError::into_inner), next)
+    }
+
+    fn say(&self, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Some(stage) = self.silent(None) {
+            self.printer.group(stage.name());
+        }
+        for line in lines {
+            self.printer.text(&format!("  {line}"));
+        }
     }
 
     fn mark(&self, conclusion: Conclusion) -> &'static str {
@@ -44,24 +62,21 @@ impl Audience for Console {
                 self.printer.text(&format!("{}: {} into {}", run.id, opening.operation, opening.environment));
             }
             Event::StageStarted { stage } => {
-                *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(*stage);
-                self.printer.group(stage.name());
+                self.silent(Some(*stage));
             }
             Event::StageEnded { stage, conclusion, traffic, .. } => {
-                for line in lines(run, record) {
-                    self.printer.text(&format!("  {line}"));
+                // What is not configured is not worth a line.
+                if *conclusion == Conclusion::Skipped && self.silent(None).is_some() {
+                    return;
                 }
+                self.say(&lines(run, record));
                 let mark = self.mark(*conclusion);
-                self.printer.text(&format!("  {mark}{stage} {}, {} requests", conclusion.name(), traffic.total()));
+                self.say(&[format!("{mark}{stage} {}, {} requests", conclusion.name(), traffic.total())]);
                 self.printer.end_group();
             }
             Event::Faulted(fault) => annotate(&self.printer, fault),
             Event::RunEnded { state, .. } => self.printer.text(&format!("{}: {state}", run.id)),
-            _ => {
-                for line in lines(run, record) {
-                    self.printer.text(&format!("  {line}"));
-                }
-            }
+            _ => self.say(&lines(run, record)),
         }
     }
 

@@ -212,23 +212,26 @@ impl Book {
     /// The ledger, ready to be written to, with what was kept in files while it was away.
     async fn ready(&self, desk: &Desk) -> Result<Arc<dyn Ledger>, Fault> {
         self.spooling.prepare().await?;
+        self.take_in_spool(desk).await?;
+        Ok(Arc::clone(&self.spooling) as Arc<dyn Ledger>)
+    }
+}
+
+impl Book {
+    /// Brings what was kept in files while the database was away into the ledger.
+    async fn take_in_spool(&self, desk: &Desk) -> Result<(), Fault> {
         for imported in self.spooling.import_all().await? {
-            match imported.events {
-                Ok(0) => {}
-                Ok(events) => desk.printer.text(&format!(
+            if let Some(fault) = imported.fault() {
+                return Err(fault);
+            }
+            if let Ok(events @ 1..) = imported.events {
+                desk.printer.text(&format!(
                     "{events} events that were kept in {} while the database was away are in the ledger now",
                     imported.file.display()
-                )),
-                Err(error) => {
-                    let fault = Fault::from(error);
-                    let text = format!("{} cannot be imported: {}", imported.file.display(), fault.message);
-                    return Err(Fault { message: text, ..fault }.with_fix(
-                        "keep the file, and compare it with the ledger (`operation: audit` with `audit-file`)",
-                    ));
-                }
+                ));
             }
         }
-        Ok(Arc::clone(&self.spooling) as Arc<dyn Ledger>)
+        Ok(())
     }
 }
 
@@ -265,6 +268,10 @@ async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     }
     let ledger = book.ready(desk).await?;
     let run = stages::promote(&desk.request, &target, &tools, ledger, Arc::clone(&desk.audience)).await?;
+    // The database may be back; if it is not, the next visit brings it what is in the file.
+    if let Err(fault) = book.take_in_spool(desk).await {
+        tracing::debug!(%fault, "the spool stays: {fault}");
+    }
     Ok(Ended::of(run))
 }
 

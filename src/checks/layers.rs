@@ -62,7 +62,8 @@ impl Check for Deep {
             if wrong.is_empty() {
                 let elsewhere =
                     if foreign > 0 { format!(", {foreign} that live elsewhere not read") } else { String::new() };
-                let seen = format!("{} layers, {} unpacked{elsewhere}", platform.layers.len(), Size::from(unpacked));
+                let seen =
+                    format!("{} layers, {} unpacked{elsewhere}", platform.layers.len(), Size::from(unpacked).rounded());
                 Observation::good(seen, WANTED).of(platform)
             } else {
                 let fix =

@@ -32,15 +32,19 @@ fn observe(platform: &PlatformInspection, limits: &SizeLimits) -> Observation {
     let all = Bytes::from(platform.facts.size);
     let mut wrong = Vec::new();
     if !within(all, limits.min, limits.max) {
-        wrong.push(format!("{all} in all"));
+        wrong.push(format!("{} in all", all.rounded()));
     }
     for (place, layer) in platform.layers.iter().enumerate() {
         let size = Bytes::from(layer.size);
         if !within(size, limits.layer.min, limits.layer.max) {
-            wrong.push(format!("layer {} ({}) has {size}", place + 1, layer.digest.short()));
+            wrong.push(format!("layer {} ({}) has {}", place + 1, layer.digest.short(), size.rounded()));
         }
     }
-    let seen = if wrong.is_empty() { format!("{all} in {} layers", platform.layers.len()) } else { wrong.join("; ") };
+    let seen = if wrong.is_empty() {
+        format!("{} in {} layers", all.rounded(), platform.layers.len())
+    } else {
+        wrong.join("; ")
+    };
     let mut wanted = range("the image", limits.min, limits.max);
     wanted.extend(range("each layer", limits.layer.min, limits.layer.max));
     Observation::either(

@@ -35,6 +35,20 @@ impl Size {
     pub const fn bytes(self) -> u64 {
         self.0
     }
+
+    /// The same for people: rounded to a tenth of a binary unit.
+    #[must_use]
+    pub fn rounded(self) -> String {
+        let unit = UNITS.iter().take(4).find(|(_, factor)| self.0 >= *factor);
+        match unit {
+            Some((name, factor)) => {
+                // In 128 bits, because ten times the largest size does not fit.
+                let tenths = (u128::from(self.0) * 10 + u128::from(*factor) / 2) / u128::from(*factor);
+                format!("{}.{} {name}", tenths / 10, tenths % 10)
+            }
+            None => format!("{} B", self.0),
+        }
+    }
 }
 
 impl From<u64> for Size {

@@ -93,7 +93,10 @@ async fn take_lease(work: &mut Work<'_>) -> Result<Option<Heartbeat>, Fault> {
                 work.target.environment,
                 until.format("%H:%M:%S UTC")
             );
-            refuse(work, Fault::new(Code::LockTaken, text)).await?;
+            let fix = format!(
+                "wait for it, or raise `gates.lock.wait`; if its process is gone for good, settle it with `operation: recover` and `deployment-id: {by}`"
+            );
+            refuse(work, Fault::new(Code::LockTaken, text).with_fix(fix)).await?;
             return Ok(None);
         }
         work.visit.audience().progress(&format!("waiting for run {by}, which holds {}", work.target.environment));
@@ -133,10 +136,17 @@ async fn under<T>(heartbeat: Option<&Heartbeat>, work: impl Future<Output = Resu
     }
 }
 
+/// Whether a stage has something to do in this run.
+fn is_work(work: &Work<'_>, stage: Stage) -> bool {
+    let optional = matches!(stage, Stage::Migration | Stage::Deployment | Stage::Verification);
+    !optional || work.visit.run().plan.as_ref().is_some_and(|(plan, _)| plan.includes(stage))
+}
+
 async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
     let state = State::working(stage);
     let mut events = Vec::new();
-    if work.visit.run().state != state {
+    // Whether somebody has to be asked, the stage finds out itself; and what is not configured is no work.
+    if work.visit.run().state != state && stage != Stage::Approval && is_work(work, stage) {
         events.push(Event::StateChanged { to: state });
     }
     events.push(Event::StageStarted { stage });
@@ -153,7 +163,7 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Approval => Box::pin(approval::run(work)).await,
         Stage::Validation => Box::pin(validation::run(work)).await,
         Stage::Copy => Box::pin(copy::run(work)).await,
-        Stage::Migration | Stage::Deployment | Stage::Verification => Ok(Outcome::skipped("not configured")),
+        Stage::Migration | Stage::Deployment | Stage::Verification => Ok(Outcome::not_configured()),
         Stage::Report => report::run(work).await,
     };
     let traffic = work.tools.registries.traffic_since(&before);

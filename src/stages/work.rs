@@ -76,6 +76,12 @@ impl Outcome {
         Self { conclusion: Conclusion::Done, state: None, note: None }
     }
 
+    /// Nothing is configured for it.
+    #[must_use]
+    pub(super) const fn not_configured() -> Self {
+        Self { conclusion: Conclusion::Skipped, state: None, note: None }
+    }
+
     /// Nothing to do.
     #[must_use]
     pub(super) fn skipped(why: impl Into<String>) -> Self {
