@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use url::Url;
 
@@ -208,7 +208,12 @@ impl Registries {
         ask.admitted = true;
         let answer = match self.send(ask).await {
             Ok(answer) => answer,
-            Err(Trouble::PushDenied { .. } | Trouble::Denied { .. }) if mount.is_some() => return Ok(Begun::NoMount),
+            // Whether we may write at all, the upload will tell.
+            Err(Trouble::PushDenied { .. } | Trouble::Denied { .. } | Trouble::CredentialsRefused { .. })
+                if mount.is_some() =>
+            {
+                return Ok(Begun::NoMount);
+            }
             Err(trouble) => return Err(trouble),
         };
         match answer.status() {
@@ -223,7 +228,7 @@ impl Registries {
                 }
             }
             StatusCode::ACCEPTED => {
-                let location = self.location(target, &answer, LOCATION).await?;
+                let location = self.location(target, &answer).await?;
                 answer.discard().await;
                 location.map(Begun::Session).ok_or_else(|| Trouble::Nonsense {
                     why: "it opens an upload and does not say where (no Location)".to_owned(),

@@ -306,7 +306,7 @@ impl Registries {
             }
             Challenge::Bearer { realm, service, scope } => {
                 answer.discard().await;
-                auth::realm(&realm, ask.host.scheme().unwrap_or(Scheme::Https))?;
+                auth::realm(&realm, ask.host.spoken())?;
                 ask.host.settle_greeting(Greeting::Bearer { realm, service });
                 Ok(scope)
             }
@@ -317,7 +317,7 @@ impl Registries {
     /// is fetched anew, for exactly what the request needs.
     async fn send_as_known(&self, ask: &mut Ask<'_>, challenged: Option<Option<String>>) -> Result<Answer, Trouble> {
         let authorization = self.authorization(ask, challenged).await?;
-        let scheme = ask.host.scheme().unwrap_or(Scheme::Https);
+        let scheme = ask.host.spoken();
         let answer = self.follow(ask, scheme, &authorization).await?;
         if answer.status() == StatusCode::UNAUTHORIZED
             && let Some(token) = &authorization.token
@@ -409,7 +409,7 @@ impl Registries {
         {
             names.push(extra);
         }
-        let route = self.route(host, realm).await?;
+        let route = self.route(host, host.spoken(), realm).await?;
         let credential = self.credential(host).await?;
         let mut secrets = Vec::new();
         let request = match credential {
@@ -465,7 +465,13 @@ impl Registries {
             response,
         };
         match answer.status() {
-            StatusCode::OK => Token::read(&answer.document(TOKEN_LIMIT).await?, sent),
+            StatusCode::OK => match answer.document(TOKEN_LIMIT).await {
+                Ok(document) => Token::read(&document, sent),
+                Err(Trouble::TooLarge { .. }) => {
+                    Err(Trouble::Nonsense { why: "the token server's answer is too long for a token".to_owned() })
+                }
+                Err(trouble) => Err(trouble),
+            },
             StatusCode::UNAUTHORIZED if !anonymous => Err(Trouble::CredentialsRefused {
                 says: format!("its token server does not accept the credentials ({})", said(answer).await),
             }),
@@ -504,7 +510,7 @@ impl Registries {
                 request.headers_mut().insert(AUTHORIZATION, secret_header(header)?);
             }
             let progress = self.load(ask, &mut request)?;
-            let route = if at_home { home_route(host.trust) } else { self.route(host, &url).await? };
+            let route = if at_home { home_route(host.trust) } else { self.route(host, scheme, &url).await? };
             let client = self.shared.clients.get(route, progress.is_some())?;
             let sent = Instant::now();
             let response = match progress {
@@ -533,9 +539,10 @@ impl Registries {
             if redirects > MAX_REDIRECTS {
                 return Err(Trouble::Nonsense { why: format!("more than {MAX_REDIRECTS} redirects in a row") });
             }
-            url = self.location(host, &answer, LOCATION).await?.ok_or_else(|| Trouble::Nonsense {
+            let next = answer.header(LOCATION).ok_or_else(|| Trouble::Nonsense {
                 why: format!("a redirect ({}) without Location", answer.status().as_u16()),
             })?;
+            url = self.safe(host, scheme, join(&answer.url, next)?).await?;
             answer.discard().await;
         }
     }
@@ -583,27 +590,24 @@ impl Registries {
         Ok(answer)
     }
 
-    /// The address in a header of an answer, relative or absolute, if it is safe to go to.
-    pub(super) async fn location(
-        &self,
-        host: &Host,
-        answer: &Answer,
-        header: impl http::header::AsHeaderName,
-    ) -> Result<Option<Url>, Trouble> {
-        let Some(text) = answer.header(header) else { return Ok(None) };
-        let url = answer
-            .url
-            .join(text)
-            .map_err(|_| Trouble::Nonsense { why: "it names an address that is none".to_owned() })?;
-        self.safe(host, url).await.map(Some)
+    /// Where an answer says that something is, if it says so, and if it is safe to go there.
+    pub(super) async fn location(&self, host: &Host, answer: &Answer) -> Result<Option<Url>, Trouble> {
+        match answer.header(LOCATION) {
+            Some(text) => self.named(host, answer, text).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// An address, relative or absolute, that an answer names, if it is safe to go there.
+    pub(super) async fn named(&self, host: &Host, answer: &Answer, text: &str) -> Result<Url, Trouble> {
+        self.safe(host, host.spoken(), join(&answer.url, text)?).await
     }
 
     /// An address that a registry named, if it is safe to go to: over TLS unless the registry itself is not; not to a
     /// private address unless the registry itself is at one; never to this link's own addresses. The same host over
     /// plain HTTP, as proxies in front of registries write it, is taken for the same host over TLS.
-    pub(super) async fn safe(&self, host: &Host, mut url: Url) -> Result<Url, Trouble> {
+    async fn safe(&self, host: &Host, scheme: Scheme, mut url: Url) -> Result<Url, Trouble> {
         let refused = |url: &Url, why: &str| Err(Trouble::UnsafeTarget { why: format!("{} {why}", auth::shown(url)) });
-        let scheme = host.scheme().unwrap_or(Scheme::Https);
         let home = host.url(scheme, "")?;
         if !url.username().is_empty() || url.password().is_some() {
             return refused(&url, "holds credentials");
@@ -635,12 +639,11 @@ impl Registries {
     }
 
     /// The kind of connection to an address that is not the registry's own.
-    async fn route(&self, host: &Host, url: &Url) -> Result<Route, Trouble> {
-        let scheme = host.scheme().unwrap_or(Scheme::Https);
+    async fn route(&self, host: &Host, scheme: Scheme, url: &Url) -> Result<Route, Trouble> {
         if same_origin(url, &host.url(scheme, "")?) {
             return Ok(home_route(host.trust));
         }
-        let url = self.safe(host, url.clone()).await?;
+        let url = self.safe(host, scheme, url.clone()).await?;
         let authority = authority(&url);
         Ok(if is_loopback(&authority) {
             Route::Direct
@@ -652,6 +655,11 @@ impl Registries {
             Route::Guarded
         })
     }
+}
+
+/// An address, relative or absolute, that was named by another.
+fn join(base: &Url, text: &str) -> Result<Url, Trouble> {
+    base.join(text).map_err(|_| Trouble::Nonsense { why: "it names an address that is none".to_owned() })
 }
 
 const fn home_route(trust: Trust) -> Route {
@@ -758,4 +766,109 @@ pub(super) fn counted_body(
             progress.moved();
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::*;
+
+    async fn allowed(from: &str, scheme: Scheme, to: &str) -> Result<String, Trouble> {
+        let options = Options {
+            insecure: vec!["insecure.lan:5000".to_owned()],
+            private_hosts: vec!["10.9.9.9".to_owned()],
+            ..Options::default()
+        };
+        let client = Registries::new(options);
+        let host = Host::new(from, &client.shared.insecure);
+        client.safe(&host, scheme, Url::parse(to).unwrap()).await.map(|url| url.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_registry_on_the_internet_leads_to_the_internet_only() {
+        // An address, so that no name has to be resolved.
+        let public = "140.82.112.33";
+        for to in [
+            "https://storage.test/blob?signature=x",
+            "https://8.8.8.8/x",
+            "https://140.82.112.33/v2/x",
+            "https://10.9.9.9/listed",
+            "https://insecure.lan:5000/listed",
+        ] {
+            assert_eq!(allowed(public, Scheme::Https, to).await.as_deref(), Ok(to));
+        }
+        for to in [
+            "http://storage.test/x",
+            "https://10.0.0.1/x",
+            "https://127.0.0.1/x",
+            "https://localhost:5000/x",
+            "https://[::1]/x",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://metadata.google.internal/x",
+            "https://user:word@storage.test/x",
+            "http://140.82.112.33:8080/v2/x",
+            "ftp://storage.test/x",
+        ] {
+            let refused = allowed(public, Scheme::Https, to).await;
+            assert!(matches!(refused, Err(Trouble::UnsafeTarget { .. })), "{to} {refused:?}");
+        }
+        // What a proxy in front of a registry writes that does not know of its TLS.
+        let same = allowed(public, Scheme::Https, "http://140.82.112.33/v2/x?y=z").await;
+        assert_eq!(same.as_deref(), Ok("https://140.82.112.33/v2/x?y=z"));
+        let same = allowed("10.1.1.1:8443", Scheme::Https, "http://10.1.1.1/v2/x").await;
+        assert_eq!(same.as_deref(), Ok("https://10.1.1.1:8443/v2/x"));
+    }
+
+    #[tokio::test]
+    async fn a_private_registry_may_lead_to_private_storage_but_not_to_this_link() {
+        for (from, scheme) in [("10.1.1.1", Scheme::Https), ("127.0.0.1:5000", Scheme::Http)] {
+            assert!(allowed(from, scheme, "https://10.0.0.1/x").await.is_ok(), "{from}");
+            assert!(allowed(from, scheme, "https://169.254.169.254/x").await.is_err(), "{from}");
+        }
+        assert!(allowed("127.0.0.1:5000", Scheme::Http, "http://127.0.0.1:5001/x").await.is_ok());
+        assert!(allowed("10.1.1.1", Scheme::Https, "http://10.0.0.1/x").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn each_place_is_reached_in_its_own_way() {
+        let client = Registries::new(Options { insecure: vec!["insecure.lan".to_owned()], ..Options::default() });
+        let route = |from: &str, scheme, to: &str| {
+            let (client, host) = (client.clone(), Host::new(from, &client.shared.insecure));
+            let to = Url::parse(to).unwrap();
+            async move { client.route(&host, scheme, &to).await.ok() }
+        };
+        let public = "140.82.112.33";
+        for (from, scheme, to, wanted) in [
+            (public, Scheme::Https, "https://140.82.112.33/v2/", Some(Route::Verified)),
+            (public, Scheme::Https, "https://storage.test/", Some(Route::Guarded)),
+            (public, Scheme::Https, "https://insecure.lan/", Some(Route::Lenient)),
+            (public, Scheme::Https, "https://10.0.0.1/", None),
+            ("10.1.1.1", Scheme::Https, "https://storage.lan/", Some(Route::Verified)),
+            ("127.0.0.1:1", Scheme::Http, "http://127.0.0.1:1/v2/", Some(Route::Direct)),
+            ("127.0.0.1:1", Scheme::Http, "http://127.0.0.1:2/", Some(Route::Direct)),
+            ("insecure.lan", Scheme::Http, "http://insecure.lan/v2/", Some(Route::Lenient)),
+        ] {
+            assert_eq!(route(from, scheme, to).await, wanted, "{from} {to}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_is_given_up_when_nothing_moves() {
+        let progress = Arc::new(Progress::new());
+        let moving = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                progress.moved();
+            }
+            progress.completed();
+            Instant::now()
+        };
+        let (completed, stalled) = tokio::join!(moving, async {
+            let trouble = progress.stalled().await;
+            (Instant::now(), trouble)
+        });
+        // It took more than eight minutes, and then as long as an answer may take.
+        assert_eq!(stalled.0 - completed, COMMIT_TIMEOUT);
+        assert!(matches!(stalled.1, Trouble::Broken { .. }));
+    }
 }

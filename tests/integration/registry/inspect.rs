@@ -91,7 +91,9 @@ async fn what_is_wrong_with_one_platform_is_told_and_the_others_are_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_lies_about_its_children_is_told() {
-    for edit in [("size", serde_json::json!(7)), ("mediaType", serde_json::json!("application/vnd.oci.image.index.v1+json"))] {
+    for edit in
+        [("size", serde_json::json!(7)), ("mediaType", serde_json::json!("application/vnd.oci.image.index.v1+json"))]
+    {
         let place = Place::start(Kind::StandIn);
         let image = Image::index(&["linux/amd64"])
             .edit_index(move |index| index["manifests"][0][edit.0] = edit.1.clone())
@@ -142,11 +144,9 @@ async fn verified(place: &Place, image: &Content) -> Result<LayerReading, Regist
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_layers_are_found_sound_in_every_packing() {
     for kind in Kind::BOTH {
-        for (packing, compression) in [
-            (Packing::None, Compression::None),
-            (Packing::Gzip, Compression::Gzip),
-            (Packing::Zstd, Compression::Zstd),
-        ] {
+        for (packing, compression) in
+            [(Packing::None, Compression::None), (Packing::Gzip, Compression::Gzip), (Packing::Zstd, Compression::Zstd)]
+        {
             let place = Place::start(kind);
             let image = Image::manifest("linux/amd64").compression(packing).layers(2, 3_000_000).build();
             place.push(&image, "acme/api", &["staging"]);
@@ -161,9 +161,14 @@ async fn sound_layers_are_found_sound_in_every_packing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_defect_of_a_layer_is_found() {
-    for defect in
-        [Defect::DiffId, Defect::TruncatedLayer, Defect::GarbageLayer, Defect::LayerBytes, Defect::LayerSize, Defect::MissingLayer]
-    {
+    for defect in [
+        Defect::DiffId,
+        Defect::TruncatedLayer,
+        Defect::GarbageLayer,
+        Defect::LayerBytes,
+        Defect::LayerSize,
+        Defect::MissingLayer,
+    ] {
         let place = Place::start(Kind::StandIn);
         let image = Image::manifest("linux/amd64").layers(2, 200_000).defect(defect).build();
         image.place(place.stand_in().contents(), "acme/api", &["staging"]);
@@ -194,15 +199,13 @@ async fn a_layer_that_breaks_off_is_read_again() {
     let layer = &seen.platforms[0].layers[0];
     let client = anonymous();
     let repository = place.repository("acme/api");
-    let reading =
-        client.verify_layer(&repository, layer, None, LayerLimits::default(), Class::Inspect).await.unwrap();
+    let reading = client.verify_layer(&repository, layer, None, LayerLimits::default(), Class::Inspect).await.unwrap();
     assert_eq!(reading.defect, None);
     assert_eq!(reading.packed, layer.size);
     assert_eq!(counted(&client.traffic(), Class::Inspect), 3);
     // A layer that is longer than declared is not read to its end.
     let short = tidegate::registry::Descriptor { size: 1_000, ..layer.clone() };
-    let reading =
-        client.verify_layer(&repository, &short, None, LayerLimits::default(), Class::Inspect).await.unwrap();
+    let reading = client.verify_layer(&repository, &short, None, LayerLimits::default(), Class::Inspect).await.unwrap();
     assert!(matches!(reading.defect, Some(LayerDefect::Size { .. })));
     assert!(Digest::sha256(b"").as_str().starts_with("sha256:"));
 }

@@ -104,7 +104,8 @@ impl Place {
     pub(crate) fn has_all_of(&self, content: &Content, path: &str) {
         let client = self.client();
         for document in content.documents() {
-            let there = client.manifest(path, &document.digest).unwrap_or_else(|| panic!("{} is not there", document.digest));
+            let there =
+                client.manifest(path, &document.digest).unwrap_or_else(|| panic!("{} is not there", document.digest));
             assert_eq!(there.bytes, document.bytes);
             assert_eq!(there.media_type, document.media_type);
         }

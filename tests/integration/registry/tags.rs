@@ -21,7 +21,10 @@ async fn tags_on_many_pages_are_all_listed() {
         let tags = client.tags(&place.repository("acme/api"), Class::Look).await.unwrap();
         assert_eq!(tags.iter().map(ToString::to_string).collect::<Vec<_>>(), names, "{kind:?}");
         assert!(client.tags(&place.repository("acme/none"), Class::Look).await.unwrap_err().is_absent());
-        assert_all_counted(&client.traffic(), &[&place.proxy.log()[place.proxy.log().len() - usize::try_from(client.traffic().total()).unwrap()..]]);
+        assert_all_counted(
+            &client.traffic(),
+            &[&place.proxy.log()[place.proxy.log().len() - usize::try_from(client.traffic().total()).unwrap()..]],
+        );
     }
 }
 
