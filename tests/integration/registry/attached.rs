@@ -288,6 +288,16 @@ async fn a_fallback_tag_that_is_no_list_lists_nothing_and_is_replaced() {
         let poison = image.clone().with_tag(&image.digest().replace(':', "-"), image.digest());
         source.push(&poison, "acme/api", &["staging"]);
         assert_eq!(promote(&source, &target, "acme/api", &image).await.attached, 0, "{kind:?}");
+        let api = source.repository("acme/api");
+        assert!(anonymous().referrers(&api, &digest(&image), Class::Inspect).await.unwrap().is_empty());
+
+        // An index of something else altogether.
+        let (source, target) = (Place::start(kind), Place::start(Kind::Docker));
+        let other = Image::index(&["linux/s390x"]).seed(9).build();
+        let name = image.digest().replace(':', "-");
+        let poison = image.clone().with(other.clone()).with_tag(&name, other.digest());
+        source.push(&poison, "acme/api", &["staging"]);
+        assert_eq!(promote(&source, &target, "acme/api", &image).await.attached, 0, "{kind:?}");
 
         let signature = Artifact::new(BUNDLE).layer(BUNDLE, "x").subject(image.root()).build();
         let (source, target) = (Place::start(Kind::StandIn), Place::start(Kind::Docker));
