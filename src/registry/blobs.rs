@@ -10,13 +10,14 @@ use url::Url;
 
 use super::Registries;
 use super::answer::Answer;
+use super::ask::{Ask, Payload};
 use super::auth::Scopes;
 use super::class::Class;
 use super::error::{RegistryError, Trouble, is_web_page};
 use super::host::Host;
 use super::manifest::Descriptor;
 use super::manifests::Errand;
-use super::transport::{Ask, Payload, Progress, counted_body};
+use super::progress::{Progress, counted_body};
 use crate::promotion::digest::{Digest, Verifier};
 use crate::promotion::image::Repository;
 
@@ -259,7 +260,7 @@ impl Registries {
         let mut ask = ask.to(session).among(&way.writing().wants);
         ask.admitted = true;
         ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let body = counted_body(self, parts, &progress);
+        let body = counted_body(&self.shared.meter, parts, &progress);
         ask.payload = Payload::Stream { body, length: blob.size, progress };
         let answer = self.send(ask).await.map_err(|trouble| {
             // The connection broke because the content did: that is what went wrong.

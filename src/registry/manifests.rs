@@ -6,11 +6,11 @@ use http::header::{ACCEPT as ACCEPT_HEADER, CONTENT_LENGTH, CONTENT_TYPE, Header
 use http::{Method, StatusCode};
 
 use super::answer::Answer;
+use super::ask::{Ask, Payload};
 use super::auth::Scopes;
 use super::class::Class;
 use super::error::{RegistryError, Trouble, is_web_page};
 use super::manifest::{ACCEPT, MANIFEST_LIMIT, Manifest};
-use super::transport::{Ask, Payload};
 use super::{Registries, host::Host};
 use crate::promotion::digest::Digest;
 use crate::promotion::image::{Reference, Repository};

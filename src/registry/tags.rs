@@ -10,6 +10,7 @@ use url::Url;
 use super::Registries;
 use super::address::same_origin;
 use super::answer::Answer;
+use super::ask::Ask;
 use super::auth::Scopes;
 use super::class::Class;
 use super::content::CopyOptions;
@@ -17,7 +18,6 @@ use super::error::{RegistryError, Trouble};
 use super::host::Host;
 use super::manifest::null_as_default;
 use super::manifests::Errand;
-use super::transport::Ask;
 use crate::promotion::digest::Digest;
 use crate::promotion::image::{Repository, Tag};
 

@@ -290,6 +290,33 @@ async fn the_docker_configuration_serves_a_real_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn identity_and_registry_tokens_of_the_docker_configuration_are_used() {
+    for (auth, asks) in [(r#"{"identitytoken": "s3cret-word"}"#, 1), (r#"{"registrytoken": "s3cret-word"}"#, 0)] {
+        let registry = Registry::start();
+        let image = image();
+        image.place(registry.contents(), "acme/api", &["staging"]);
+        let challenge = format!("Bearer realm=\"{}/token\",service=\"x\"", registry.url());
+        let challenge = Answer::status(401).header("www-authenticate", &challenge);
+        registry.fault(Rule::on("*", "/v2/*").times(1).act(Action::Answer(challenge)));
+        let token = Answer::status(200).body(r#"{"access_token": "t0ken", "expires_in": 300}"#);
+        registry.fault(Rule::on("POST", "/token").act(Action::Answer(token)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, format!(r#"{{"auths": {{"{}": {auth}}}}}"#, registry.host())).unwrap();
+        let credentials = Credentials::anonymous().with_docker_config(path);
+        let client = Registries::new(Options { credentials, ..options() });
+        let reference = repository(&registry.host(), "acme/api").tagged(tag("staging"));
+        assert_eq!(client.resolve(&reference, Class::Look).await.unwrap().digest, digest(&image));
+        let log = registry.log();
+        let asked: Vec<_> = log.iter().filter(|entry| entry.path() == "/token").collect();
+        assert_eq!(asked.len(), asks);
+        assert!(asked.iter().all(|entry| entry.authorization.is_none() && !entry.target.contains("s3cret-word")));
+        assert_eq!(log.last().unwrap().authorization.as_deref(), Some("Bearer"));
+        assert_all_counted(&client.traffic(), &[&log]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_server_in_trouble_is_told_from_one_that_refuses() {
     for (answer, code, requests) in [
         (Answer::status(503), Code::RegistryFailed, 3),
