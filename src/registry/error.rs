@@ -42,6 +42,13 @@ impl RegistryError {
         matches!(self.trouble, Trouble::Absent { .. })
     }
 
+    /// Whether what was asked for may not be there, as far as the registry lets us know: GHCR denies a package that does
+    /// not exist. A target that is denied may be one that the first push creates; the push itself tells.
+    #[must_use]
+    pub const fn may_be_absent(&self) -> bool {
+        matches!(self.trouble, Trouble::Absent { .. } | Trouble::Denied { .. })
+    }
+
     /// Whether it lies in the content itself (absent, malformed, too large, not what its digest says), and not in the
     /// way to it: the candidate is bad, rather than that we could not tell.
     #[must_use]

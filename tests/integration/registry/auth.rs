@@ -199,10 +199,17 @@ async fn ghcr_does_not_tell_what_is_missing_from_what_is_forbidden() {
     for (client, reference) in
         [(&stranger, at("acme/none", "x")), (&by_name, at("acme/none", "x")), (&by_name, at("other/api", "x"))]
     {
-        let fault = Fault::from(client.resolve(&reference, Class::Look).await.unwrap_err());
+        let error = client.resolve(&reference, Class::Look).await.unwrap_err();
+        assert!(error.may_be_absent() && !error.is_absent());
+        let fault = Fault::from(error);
         assert_eq!(fault.code, Code::ImageDenied, "{fault}");
         assert!(fault.message.contains("does not exist, or"), "{fault}");
     }
+    // The first push creates a package.
+    let to = repository(&registry.host(), "acme/new");
+    by_name.copy_content(&at("acme/api", "x").repository, &to, &digest(&image), BARE).await.unwrap();
+    by_name.move_tag(&at("acme/api", "x").repository, &to, &tag("production"), &digest(&image)).await.unwrap();
+    by_name.read_back(&to, &tag("production"), &digest(&image)).await.unwrap();
     // A tag that is missing in a package that is there is told.
     let fault = Fault::from(by_name.resolve(&at("acme/api", "none"), Class::Look).await.unwrap_err());
     assert_eq!(fault.code, Code::ImageAbsent, "{fault}");
