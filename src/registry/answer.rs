@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::class::Meter;
+use super::clients::network_trouble;
 use super::error::{Asked, Trouble, is_web_page, trouble};
 use super::host::Host;
 use super::patience::LONGEST_WAIT;
-use super::transport::network_trouble;
 use crate::http::{BodyError, body, excerpt};
 use crate::promotion::digest::Digest;
 use crate::promotion::retry::RetryClass;

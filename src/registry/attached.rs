@@ -56,8 +56,13 @@ impl Registries {
         let mut seen: BTreeSet<Digest> = subjects.iter().cloned().collect();
         let mut next = subjects.clone();
         for depth in 0.. {
-            let list = next.iter().map(|subject| self.referrers_among(way.from, subject, tags.as_ref(), &errand));
-            let listed = together(list.collect()).await?;
+            let list = |subject| self.referrers_among(way.from, subject, tags.as_ref(), &errand);
+            // The first answer tells whether there is an API at all; where there is none, nobody else is asked.
+            let mut listed = Vec::new();
+            if let Some((first, others)) = next.split_first() {
+                listed.push(list(first).await?);
+                listed.extend(together(others.iter().map(list).collect()).await?);
+            }
             let fresh: Vec<Digest> = listed
                 .into_iter()
                 .flatten()

@@ -4,19 +4,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use url::Url;
 
 use super::Registries;
 use super::answer::Answer;
+use super::ask::{Ask, Payload};
 use super::auth::Scopes;
 use super::class::Class;
 use super::error::{RegistryError, Trouble, is_web_page};
 use super::host::Host;
 use super::manifest::Descriptor;
 use super::manifests::Errand;
-use super::transport::{Ask, Payload, Progress, counted_body};
+use super::progress::{Progress, counted_body};
 use crate::promotion::digest::{Digest, Verifier};
 use crate::promotion::image::Repository;
 
@@ -208,7 +209,12 @@ impl Registries {
         ask.admitted = true;
         let answer = match self.send(ask).await {
             Ok(answer) => answer,
-            Err(Trouble::PushDenied { .. } | Trouble::Denied { .. }) if mount.is_some() => return Ok(Begun::NoMount),
+            // Whether we may write at all, the upload will tell.
+            Err(Trouble::PushDenied { .. } | Trouble::Denied { .. } | Trouble::CredentialsRefused { .. })
+                if mount.is_some() =>
+            {
+                return Ok(Begun::NoMount);
+            }
             Err(trouble) => return Err(trouble),
         };
         match answer.status() {
@@ -223,7 +229,7 @@ impl Registries {
                 }
             }
             StatusCode::ACCEPTED => {
-                let location = self.location(target, &answer, LOCATION).await?;
+                let location = self.location(target, &answer).await?;
                 answer.discard().await;
                 location.map(Begun::Session).ok_or_else(|| Trouble::Nonsense {
                     why: "it opens an upload and does not say where (no Location)".to_owned(),
@@ -254,7 +260,7 @@ impl Registries {
         let mut ask = ask.to(session).among(&way.writing().wants);
         ask.admitted = true;
         ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let body = counted_body(self, parts, &progress);
+        let body = counted_body(&self.shared.meter, parts, &progress);
         ask.payload = Payload::Stream { body, length: blob.size, progress };
         let answer = self.send(ask).await.map_err(|trouble| {
             // The connection broke because the content did: that is what went wrong.

@@ -25,7 +25,6 @@ pub struct RegistryError {
     /// What was being done, e.g. `read ghcr.io/acme/api:staging`.
     pub doing: String,
     /// What came in the way.
-    #[source]
     pub trouble: Trouble,
     /// The failed attempts before the last one.
     pub tried: Vec<String>,
@@ -41,6 +40,13 @@ impl RegistryError {
     #[must_use]
     pub const fn is_absent(&self) -> bool {
         matches!(self.trouble, Trouble::Absent { .. })
+    }
+
+    /// Whether what was asked for may not be there, as far as the registry lets us know: GHCR denies a package that does
+    /// not exist. A target that is denied may be one that the first push creates; the push itself tells.
+    #[must_use]
+    pub const fn may_be_absent(&self) -> bool {
+        matches!(self.trouble, Trouble::Absent { .. } | Trouble::Denied { .. })
     }
 
     /// Whether it lies in the content itself (absent, malformed, too large, not what its digest says), and not in the
@@ -268,6 +274,9 @@ impl Trouble {
             Self::UnsafeTarget { .. } => Some(
                 "a registry on the internet has no reason to point there: check that nothing answers in its place, and that its own address is configured with https",
             ),
+            Self::TooLarge { .. } => Some(
+                "rebuild the image with fewer layers, labels or annotations: manifests are read up to 4 MiB, configurations up to 8 MiB",
+            ),
             Self::Truncated { .. } => {
                 Some("run again; if the content stays short, the registry has lost a part of it: push the image again")
             }
@@ -478,7 +487,7 @@ mod tests {
                 r#"{{"errors":[{{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry","detail":{detail}}}]}}"#
             );
             let Trouble::Missing { digests, .. } = read(WRITE, 404, &[], &body) else { panic!("{body}") };
-            assert_eq!(digests, [digest.clone()]);
+            assert_eq!(digests, std::slice::from_ref(&digest));
         }
     }
 

@@ -90,6 +90,11 @@ impl Host {
         *lock(&self.scheme)
     }
 
+    /// How it is spoken to, as far as that is known.
+    pub(super) fn spoken(&self) -> Scheme {
+        self.scheme().unwrap_or(Scheme::Https)
+    }
+
     pub(super) fn settle_scheme(&self, scheme: Scheme) {
         *lock(&self.scheme) = Some(scheme);
     }

@@ -1,26 +1,22 @@
 //! Layers read whole: digest, decompression and diff id, while they stream by.
 
-use std::io::{self, Write};
+use std::io;
 
 use bytes::Bytes;
-use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
-use zstd::stream::raw::{DParameter, Decoder, Operation as _};
 
 use super::Registries;
 use super::class::Class;
 use super::error::{RegistryError, Trouble};
 use super::manifest::Descriptor;
 use super::manifests::Errand;
+use super::unpack::{Unpacker, is_too_much};
 use crate::promotion::digest::{Digest, Verifier};
 use crate::promotion::image::Repository;
 
 /// The parts of a layer that wait between the network and the decompression.
 const QUEUE: usize = 8;
-
-/// The most that zstd may remember of what it has unpacked: 128 MiB, what every zstd program allows.
-const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// The bytes below which no ratio is suspicious.
 const UNSUSPICIOUS: u64 = 1 << 30;
@@ -41,7 +37,8 @@ impl Default for LayerLimits {
 }
 
 impl LayerLimits {
-    const fn exceeds(self, packed: u64, unpacked: u64) -> bool {
+    /// Whether this is more than is reasonable.
+    pub(super) const fn exceeds(self, packed: u64, unpacked: u64) -> bool {
         unpacked > self.max_unpacked || (unpacked > UNSUSPICIOUS && unpacked > packed.saturating_mul(self.max_ratio))
     }
 }
@@ -221,27 +218,14 @@ struct Reader {
     defect: Option<LayerDefect>,
 }
 
-enum Unpacker {
-    Plain(Sink),
-    Gzip(Box<MultiGzDecoder<Sink>>),
-    Zstd(Box<Zstd>),
-    Opaque,
-}
-
 impl Reader {
     fn new(layer: &Descriptor, diff_id: Option<&Digest>, limits: LayerLimits) -> io::Result<Self> {
         let compression = Compression::of(&layer.media_type);
-        let sink = Sink::new(diff_id, limits);
         Ok(Self {
             size: layer.size,
             packed: 0,
             digest: layer.digest.verifier(),
-            unpacker: match compression {
-                Compression::None => Unpacker::Plain(sink),
-                Compression::Gzip => Unpacker::Gzip(Box::new(MultiGzDecoder::new(sink))),
-                Compression::Zstd => Unpacker::Zstd(Box::new(Zstd::new(sink)?)),
-                Compression::Opaque => Unpacker::Opaque,
-            },
+            unpacker: Unpacker::new(compression, diff_id, limits)?,
             diff_id: diff_id.cloned(),
             compression,
             defect: None,
@@ -260,27 +244,15 @@ impl Reader {
         if self.defect.is_some() {
             return true;
         }
-        let packed = self.packed;
-        if let Some(sink) = self.unpacker.sink() {
-            sink.packed = packed;
-        }
-        let unpacked = match &mut self.unpacker {
-            Unpacker::Plain(sink) => sink.write_all(part),
-            Unpacker::Gzip(decoder) => decoder.write_all(part),
-            Unpacker::Zstd(decoder) => decoder.write_all(part),
-            Unpacker::Opaque => Ok(()),
-        };
-        if let Err(error) = unpacked {
+        if let Err(error) = self.unpacker.take(part, self.packed) {
             self.fail(&error);
         }
         !matches!(self.defect, Some(LayerDefect::Bomb { .. }))
     }
 
     fn fail(&mut self, error: &io::Error) {
-        let (packed, unpacked) = (self.packed, self.unpacker.sink().map_or(0, |sink| sink.unpacked));
-        let bomb = error.get_ref().is_some_and(|inner| inner.is::<TooMuch>());
-        self.defect = Some(if bomb {
-            LayerDefect::Bomb { packed, unpacked }
+        self.defect = Some(if is_too_much(error) {
+            LayerDefect::Bomb { packed: self.packed, unpacked: self.unpacker.unpacked() }
         } else {
             LayerDefect::Packing { why: error.to_string() }
         });
@@ -292,23 +264,17 @@ impl Reader {
         if self.packed < self.size && !cut_short {
             return Err(Trouble::Truncated { got: self.packed, wanted: self.size });
         }
-        if self.defect.is_none() {
-            let ended = match &mut self.unpacker {
-                Unpacker::Gzip(decoder) => decoder.try_finish(),
-                Unpacker::Zstd(decoder) => decoder.ended(),
-                Unpacker::Plain(_) | Unpacker::Opaque => Ok(()),
-            };
-            if let Err(error) = ended {
-                self.fail(&error);
-            }
+        if self.defect.is_none()
+            && let Err(error) = self.unpacker.end()
+        {
+            self.fail(&error);
         }
         if !cut_short && let Err(found) = self.digest.finish() {
             // What the bytes unpack to says nothing when they are not the layer's.
             self.defect = Some(LayerDefect::Digest { found });
         }
-        let unpacked = self.unpacker.sink().map_or(0, |sink| sink.unpacked);
-        let content = self.unpacker.sink().filter(|_| self.defect.is_none()).and_then(|sink| sink.hasher.take());
-        let diff_id = content.map(|hasher| hasher.finish().unwrap_or_else(|found| found));
+        let unpacked = self.unpacker.unpacked();
+        let diff_id = if self.defect.is_none() { self.unpacker.content() } else { None };
         if let (Some(found), Some(wanted)) = (&diff_id, self.diff_id)
             && *found != wanted
         {
@@ -318,94 +284,10 @@ impl Reader {
     }
 }
 
-impl Unpacker {
-    fn sink(&mut self) -> Option<&mut Sink> {
-        match self {
-            Self::Plain(sink) => Some(sink),
-            Self::Gzip(decoder) => Some(decoder.get_mut()),
-            Self::Zstd(decoder) => Some(&mut decoder.sink),
-            Self::Opaque => None,
-        }
-    }
-}
-
-/// More came out than is allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("more came out than is allowed")]
-struct TooMuch;
-
-/// Where unpacked bytes go: hashed, counted, and forgotten.
-struct Sink {
-    hasher: Option<Verifier>,
-    packed: u64,
-    unpacked: u64,
-    limits: LayerLimits,
-}
-
-impl Sink {
-    fn new(diff_id: Option<&Digest>, limits: LayerLimits) -> Self {
-        // Without a diff id to compare with, any digest serves: what is wanted is the one that is found.
-        let hasher = diff_id.map_or_else(|| Digest::sha256(b"").verifier(), Digest::verifier);
-        Self { hasher: Some(hasher), packed: 0, unpacked: 0, limits }
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
-        self.unpacked += part.len() as u64;
-        if self.limits.exceeds(self.packed, self.unpacked) {
-            return Err(io::Error::other(TooMuch));
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(part);
-        }
-        Ok(part.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Unpacks zstd frames, one after another, skippable ones too.
-struct Zstd {
-    decoder: Decoder<'static>,
-    sink: Sink,
-    room: Vec<u8>,
-    inside: bool,
-}
-
-impl Zstd {
-    fn new(sink: Sink) -> io::Result<Self> {
-        let mut decoder = Decoder::new()?;
-        decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
-        Ok(Self { decoder, sink, room: vec![0; 128 * 1024], inside: false })
-    }
-
-    fn write_all(&mut self, mut part: &[u8]) -> io::Result<()> {
-        loop {
-            let status = self.decoder.run_on_buffers(part, &mut self.room)?;
-            part = &part[status.bytes_read..];
-            self.sink.write_all(&self.room[..status.bytes_written])?;
-            // Nothing remains at a frame's end only: then everything is out, and more input begins another frame.
-            self.inside = status.remaining != 0;
-            if part.is_empty() && (!self.inside || status.bytes_written < self.room.len()) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn ended(&self) -> io::Result<()> {
-        if self.inside {
-            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame is cut off"))
-        } else {
-            Ok(())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use flate2::write::GzEncoder;
     use proptest::prelude::*;
 

@@ -13,6 +13,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::Trouble;
 use crate::promotion::digest::Digest;
+use crate::promotion::image::Repository;
 
 /// The most that is read of a manifest: what registries must support (distribution-spec, "Pushing manifests").
 pub(super) const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
@@ -356,7 +357,8 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-/// Manifests by digest, as long as the program runs: what inspection read is not read again for the copy.
+/// Manifests of repositories by digest, as long as the program runs: what inspection read is not read again for the
+/// copy. What one repository has says nothing about another.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     held: Mutex<Held>,
@@ -364,7 +366,7 @@ pub(super) struct Cache {
 
 #[derive(Debug, Default)]
 struct Held {
-    manifests: HashMap<Digest, Arc<Manifest>>,
+    manifests: HashMap<(Repository, Digest), Arc<Manifest>>,
     bytes: usize,
 }
 
@@ -372,18 +374,131 @@ struct Held {
 const CACHE_LIMIT: usize = 64 * 1024 * 1024;
 
 impl Cache {
-    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).manifests.get(digest).cloned()
+    pub(super) fn get(&self, repository: &Repository, digest: &Digest) -> Option<Arc<Manifest>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.manifests.get(&(repository.clone(), digest.clone())).cloned()
     }
 
     /// Keeps a manifest whose bytes have its digest; not where there is no room left.
-    pub(super) fn keep(&self, manifest: &Arc<Manifest>) {
+    pub(super) fn keep(&self, repository: &Repository, manifest: &Arc<Manifest>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = manifest.bytes.len();
-        if held.bytes + size <= CACHE_LIMIT
-            && held.manifests.insert(manifest.digest.clone(), Arc::clone(manifest)).is_none()
-        {
+        let (size, key) = (manifest.bytes.len(), (repository.clone(), manifest.digest.clone()));
+        if held.bytes + size <= CACHE_LIMIT && held.manifests.insert(key, Arc::clone(manifest)).is_none() {
             held.bytes += size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const INDEX: &str = OCI_IMAGE_INDEX_MEDIA_TYPE;
+    const IMAGE: &str = OCI_IMAGE_MEDIA_TYPE;
+
+    fn read(json: &Value, content_type: Option<&str>) -> Result<Manifest, Trouble> {
+        let bytes = Bytes::from(json.to_string());
+        let digest = Digest::sha256(&bytes);
+        Manifest::read(bytes, content_type, digest)
+    }
+
+    fn blob() -> Value {
+        json!({"mediaType": "application/octet-stream", "digest": Digest::sha256(b"x"), "size": 1})
+    }
+
+    #[test]
+    fn every_kind_of_manifest_is_read() {
+        let artifact =
+            json!({"mediaType": ARTIFACT_MEDIA_TYPE, "artifactType": "a/b", "blobs": [blob()], "subject": blob()});
+        for (json, content_type, kind, references) in [
+            (
+                json!({"schemaVersion": 2, "mediaType": IMAGE, "config": blob(), "layers": [blob()]}),
+                Some(IMAGE),
+                IMAGE,
+                2,
+            ),
+            (json!({"schemaVersion": 2, "config": blob(), "layers": null}), Some(IMAGE), IMAGE, 1),
+            (json!({"schemaVersion": 2, "config": blob()}), None, IMAGE, 1),
+            (json!({"schemaVersion": 2, "config": blob(), "annotations": null}), Some("application/json"), IMAGE, 1),
+            (json!({"schemaVersion": 2, "manifests": [blob()]}), Some("text/plain; charset=utf-8"), INDEX, 1),
+            (json!({"schemaVersion": 2, "manifests": null}), Some(INDEX), INDEX, 0),
+            (
+                json!({"schemaVersion": 2, "mediaType": IMAGE_MANIFEST_MEDIA_TYPE, "config": blob(), "layers": []}),
+                Some(IMAGE_MANIFEST_MEDIA_TYPE),
+                IMAGE_MANIFEST_MEDIA_TYPE,
+                1,
+            ),
+            (artifact, None, ARTIFACT_MEDIA_TYPE, 1),
+        ] {
+            let manifest = read(&json, content_type).unwrap_or_else(|trouble| panic!("{json}: {trouble}"));
+            assert_eq!(manifest.media_type, kind, "{json}");
+            assert_eq!(manifest.references().count(), references, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for (json, content_type) in [
+            (json!({"schemaVersion": 2, "mediaType": IMAGE, "config": blob(), "layers": []}), Some(INDEX)),
+            (json!({"schemaVersion": 2, "config": blob(), "layers": [], "manifests": [blob()]}), Some(IMAGE)),
+            (json!({"schemaVersion": 2, "config": blob(), "layers": [], "manifests": [blob()]}), Some(INDEX)),
+            (json!({"schemaVersion": 2, "manifests": [], "Manifests": [blob()]}), Some(INDEX)),
+            (json!({"schemaVersion": 2, "MANIFESTS": [blob()]}), Some(INDEX)),
+            (json!({"schemaVersion": 2, "manifest\u{17f}": [blob()]}), Some(INDEX)),
+            (json!({"schemaVersion": 1, "fsLayers": []}), None),
+            (json!({"schemaVersion": 2}), Some(IMAGE)),
+            (json!({"schemaVersion": 2, "mediaType": "text/html", "config": blob()}), None),
+            (
+                json!({"schemaVersion": 2, "manifests": [{"mediaType": IMAGE, "digest": "sha256:short", "size": 1}]}),
+                None,
+            ),
+            (
+                json!({"schemaVersion": 2, "manifests": [{"mediaType": IMAGE, "digest": Digest::sha256(b""), "size": -1}]}),
+                None,
+            ),
+            (json!([]), None),
+        ] {
+            assert!(matches!(read(&json, content_type), Err(Trouble::Malformed { .. })), "{json}");
+        }
+        let twice = format!(r#"{{"schemaVersion":2,"manifests":[],"manifests":[{}]}}"#, blob());
+        assert!(matches!(
+            Manifest::read(Bytes::from(twice), Some(INDEX), Digest::sha256(b"")),
+            Err(Trouble::Malformed { .. })
+        ));
+    }
+
+    #[test]
+    fn foreign_layers_and_attestations_are_known() {
+        let descriptor = |json: Value| serde_json::from_value::<Descriptor>(json).unwrap();
+        let layer = |kind: &str, urls: Value| {
+            descriptor(json!({"mediaType": kind, "digest": Digest::sha256(b""), "size": 0, "urls": urls}))
+        };
+        let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+        assert!(layer(foreign, json!(["https://a.test"])).is_foreign());
+        // Without an address it can only be in the registry; and an ordinary layer is, whatever addresses it has.
+        assert!(!layer(foreign, json!(null)).is_foreign());
+        assert!(!layer("application/vnd.oci.image.layer.v1.tar+gzip", json!(["https://a.test"])).is_foreign());
+        let child = |extra: Value| {
+            let mut json = json!({"mediaType": IMAGE, "digest": Digest::sha256(b""), "size": 0});
+            for (key, value) in extra.as_object().unwrap() {
+                json[key] = value.clone();
+            }
+            descriptor(json)
+        };
+        assert!(child(json!({"annotations": {"vnd.docker.reference.type": "attestation-manifest"}})).is_attestation());
+        assert!(child(json!({"platform": {"os": "unknown", "architecture": "unknown"}})).is_attestation());
+        assert!(!child(json!({"platform": {"os": "linux", "architecture": "amd64"}})).is_attestation());
+        assert!(!child(json!({})).is_attestation());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in ".{0,40}") {
+            let digest = Digest::sha256(&bytes);
+            let _ = Manifest::read(Bytes::from(bytes), Some(&kind), digest);
         }
     }
 }

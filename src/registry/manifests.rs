@@ -6,11 +6,11 @@ use http::header::{ACCEPT as ACCEPT_HEADER, CONTENT_LENGTH, CONTENT_TYPE, Header
 use http::{Method, StatusCode};
 
 use super::answer::Answer;
+use super::ask::{Ask, Payload};
 use super::auth::Scopes;
 use super::class::Class;
 use super::error::{RegistryError, Trouble, is_web_page};
 use super::manifest::{ACCEPT, MANIFEST_LIMIT, Manifest};
-use super::transport::{Ask, Payload};
 use super::{Registries, host::Host};
 use crate::promotion::digest::Digest;
 use crate::promotion::image::{Reference, Repository};
@@ -116,8 +116,9 @@ impl Registries {
         reference: &Reference,
         errand: &Errand,
     ) -> Result<Arc<Manifest>, RegistryError> {
-        if let Some(held) = reference.digest.as_ref().and_then(|digest| self.shared.manifests.get(digest)) {
-            return Ok(held);
+        let held = |digest| self.shared.manifests.get(&reference.repository, digest);
+        if let Some(manifest) = reference.digest.as_ref().and_then(held) {
+            return Ok(manifest);
         }
         let doing = format!("read {reference}");
         self.patiently(&doing, |_| self.get_once(reference, errand)).await
@@ -129,7 +130,7 @@ impl Registries {
         let answer = self.send(about(&host, Method::GET, repository, &name(reference), errand)).await?;
         let manifest = read(answer.expect(&[StatusCode::OK]).await?, reference.digest.as_ref()).await?;
         let manifest = Arc::new(manifest);
-        self.shared.manifests.keep(&manifest);
+        self.shared.manifests.keep(repository, &manifest);
         Ok(manifest)
     }
 

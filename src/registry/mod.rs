@@ -17,10 +17,12 @@
 
 mod address;
 mod answer;
+mod ask;
 mod attached;
 mod auth;
 mod blobs;
 mod class;
+mod clients;
 mod content;
 mod credentials;
 mod error;
@@ -28,13 +30,17 @@ mod host;
 mod inspect;
 mod layer;
 mod limiter;
+mod login;
 mod manifest;
 mod manifests;
 mod patience;
+mod progress;
 mod referrers;
 mod tags;
+mod targets;
 mod transport;
 mod tree;
+mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +93,7 @@ struct Shared {
     insecure: BTreeSet<String>,
     private_hosts: BTreeSet<String>,
     retry: RetryPolicy,
-    clients: transport::Clients,
+    clients: clients::Clients,
     meter: Arc<class::Meter>,
     hosts: Mutex<BTreeMap<String, Arc<host::Host>>>,
     manifests: manifest::Cache,
@@ -106,7 +112,7 @@ impl Registries {
                 insecure: names(options.insecure),
                 private_hosts: names(options.private_hosts),
                 retry: options.retry,
-                clients: transport::Clients::default(),
+                clients: clients::Clients::default(),
                 meter: Arc::default(),
                 hosts: Mutex::default(),
                 manifests: manifest::Cache::default(),

@@ -139,8 +139,11 @@ fn go_duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use proptest::prelude::*;
 
+    use super::super::Options;
     use super::*;
 
     #[test]
@@ -167,6 +170,84 @@ mod tests {
         ] {
             assert_eq!(message(body.as_bytes()).map(|wait| wait.as_secs_f64()), wait, "{body}");
         }
+    }
+
+    /// Tries something that fails as told, and gives what came of it, how long it took, and who was told of it.
+    async fn tried(options: Options, failures: &[Trouble]) -> (Result<u32, RegistryError>, Duration, Vec<Retry>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let client = Registries::new(options).observed_by(Arc::new({
+            let seen = Arc::clone(&seen);
+            move |retry: &Retry| seen.lock().unwrap().push(retry.clone())
+        }));
+        let began = Instant::now();
+        let outcome = client
+            .patiently("do something", |attempt| {
+                let failure = failures.get(attempt as usize - 1).cloned();
+                async move { failure.map_or(Ok(attempt), Err) }
+            })
+            .await;
+        let seen = seen.lock().unwrap().clone();
+        (outcome, began.elapsed(), seen)
+    }
+
+    fn throttled(after: Option<Duration>, secondary: bool) -> Trouble {
+        Trouble::Throttled { after, secondary, says: "429".to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_again_and_everybody_is_told() {
+        let failed = Trouble::Failed { after: None, says: "503".to_owned() };
+        let (outcome, took, seen) = tried(Options::default(), &[failed.clone(), failed.clone()]).await;
+        assert_eq!(outcome, Ok(3));
+        // Half of a second and of two at the least.
+        assert!(took >= Duration::from_millis(1_500) && took <= Duration::from_millis(3_010), "{took:?}");
+        assert_eq!(seen.iter().map(|retry| retry.attempt).collect::<Vec<_>>(), [1, 2]);
+
+        let forever = vec![failed; 10];
+        let (outcome, _, seen) = tried(Options::default(), &forever).await;
+        let error = outcome.unwrap_err();
+        assert_eq!((error.tried.len(), seen.len()), (4, 4));
+        assert_eq!(error.to_string(), "cannot do something: it failed (503)");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_pass_is_not_tried_again() {
+        let denied = Trouble::Denied { anonymous: false, says: "403".to_owned() };
+        let (outcome, took, seen) = tried(Options::default(), &[denied]).await;
+        assert!(outcome.unwrap_err().tried.is_empty() && seen.is_empty() && took.is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_asked_for_is_kept_but_not_for_ever() {
+        let minute = Some(Duration::from_secs(60));
+        let (outcome, took, _) = tried(Options::default(), &[throttled(minute, false)]).await;
+        assert_eq!(outcome, Ok(2));
+        assert!(took >= Duration::from_secs(60) && took < Duration::from_secs(67), "{took:?}");
+
+        // GHCR's secondary limit: a minute, then two, then four.
+        let (outcome, took, _) = tried(Options::default(), &vec![throttled(None, true); 3]).await;
+        assert_eq!(outcome, Ok(4));
+        assert!(took >= Duration::from_secs(420) && took < Duration::from_secs(470), "{took:?}");
+
+        let (outcome, took, seen) =
+            tried(Options::default(), &[throttled(Some(Duration::from_secs(3_600)), false)]).await;
+        assert!(took.is_zero() && seen.is_empty());
+        assert!(outcome.unwrap_err().tried[1].contains("longer than is waited"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_wait_leads_past_the_deadline() {
+        let deadline = Some(Instant::now() + Duration::from_secs(90));
+        let options = Options { deadline, ..Options::default() };
+        let (outcome, took, seen) = tried(options, &vec![throttled(None, true); 3]).await;
+        assert!(took < Duration::from_secs(90), "{took:?}");
+        assert_eq!(seen.len(), 1);
+        let error = outcome.unwrap_err();
+        assert!(error.tried.last().unwrap().contains("deadline"), "{:?}", error.tried);
+
+        let client = Registries::new(Options::default()).with_deadline(Some(Instant::now() + Duration::from_secs(5)));
+        let hung = client.patiently("hang", |_| std::future::pending::<Result<(), Trouble>>()).await;
+        assert_eq!(hung.unwrap_err().trouble, Trouble::Deadline);
     }
 
     proptest! {

@@ -8,12 +8,12 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use super::Registries;
+use super::ask::Ask;
 use super::auth::Scopes;
 use super::class::Class;
 use super::error::{RegistryError, Trouble};
 use super::manifest::{Descriptor, MANIFEST_LIMIT, Manifest};
 use super::manifests::Errand;
-use super::transport::Ask;
 use super::tree::together;
 use crate::promotion::digest::Digest;
 use crate::promotion::image::{Repository, Tag};

@@ -10,6 +10,7 @@ use url::Url;
 use super::Registries;
 use super::address::same_origin;
 use super::answer::Answer;
+use super::ask::Ask;
 use super::auth::Scopes;
 use super::class::Class;
 use super::content::CopyOptions;
@@ -17,7 +18,6 @@ use super::error::{RegistryError, Trouble};
 use super::host::Host;
 use super::manifest::null_as_default;
 use super::manifests::Errand;
-use super::transport::Ask;
 use crate::promotion::digest::Digest;
 use crate::promotion::image::{Repository, Tag};
 
@@ -73,8 +73,12 @@ impl Registries {
                     async move {
                         let answer = self.send(ask).await?.expect(&[StatusCode::OK]).await?;
                         let following = self.following(host, &answer).await?;
-                        let page: Page = serde_json::from_slice(&answer.document(PAGE_LIMIT).await?)
-                            .map_err(|_| Trouble::Nonsense { why: "its list of tags is none".to_owned() })?;
+                        let none = || Trouble::Nonsense { why: "its list of tags is none".to_owned() };
+                        let page = match answer.document(PAGE_LIMIT).await {
+                            Err(Trouble::TooLarge { .. }) => return Err(none()),
+                            page => page?,
+                        };
+                        let page: Page = serde_json::from_slice(&page).map_err(|_| none())?;
                         Ok((page, following))
                     }
                 })
@@ -95,11 +99,7 @@ impl Registries {
     pub(super) async fn following(&self, host: &Host, answer: &Answer) -> Result<Option<Url>, Trouble> {
         let links = answer.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
         let Some(target) = links.filter_map(next_link).next() else { return Ok(None) };
-        let url = answer
-            .url
-            .join(&target)
-            .map_err(|_| Trouble::Nonsense { why: "its link to the next page is no address".to_owned() })?;
-        let url = self.safe(host, url).await?;
+        let url = self.named(host, answer, &target).await?;
         if same_origin(&url, &answer.url) {
             Ok(Some(url))
         } else {

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::target::Route;
+use super::targets;
 use super::work::{Outcome, Trouble, Work};
 use crate::checks::{self, Depth, Subject};
 use crate::ledger::Filter;
@@ -70,14 +71,14 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
 async fn resolve(work: &Work<'_>) -> Result<Vec<Resolved>, Trouble> {
     let routes = work.target.services.iter().filter_map(|service| Some((service.name.clone(), service.image.clone()?)));
     let looks = routes.map(|(service, route)| async move {
-        let target = route.repository.tagged(route.tag.clone());
         // What was resolved by an earlier visit stays; the source is only asked whether it still is that.
         let known = work.visit.run().candidate(&service).and_then(|candidate| candidate.digest.clone());
-        let (source, target) =
-            futures_util::join!(source_digest(work, &route, known), work.tools.registries.head(&target, Class::Look));
+        let (source, target) = futures_util::join!(
+            source_digest(work, &route, known),
+            targets::place(&work.tools.registries, &route.repository, &route.tag)
+        );
         let about = |fault: Fault| fault.about(&service);
-        let digest = source.map_err(about)?;
-        let previous = target.map_err(|error| about(error.into()))?.map(|head| head.digest);
+        let (digest, previous) = (source.map_err(about)?, target.map_err(about)?);
         Ok::<_, Fault>(Resolved { service: service.clone(), route, digest, previous })
     });
     all(join_all(looks).await)
@@ -165,17 +166,12 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
         }
     }
     let looks = wanted.iter().map(|(one, tag)| async move {
-        let reference = one.route.repository.tagged(tag.clone());
-        let head = work
-            .tools
-            .registries
-            .head(&reference, Class::Look)
-            .await
-            .map_err(|error| Fault::from(error).about(&one.service))?;
-        match head.map(|head| head.digest) {
+        let repository = &one.route.repository;
+        let now = targets::place(&work.tools.registries, repository, tag).await;
+        match now.map_err(|fault| fault.about(&one.service))? {
             Some(other) if other != one.digest => Err(Fault::new(
                 Code::TagImmutable,
-                format!("{reference} exists with {other}, and {} was to get it", one.digest),
+                format!("{}:{tag} exists with {other}, and {} was to get it", repository, one.digest),
             )
             .about(&one.service)),
             previous => Ok(PlannedTag { tag: tag.clone(), immutable: true, previous }),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::attend::Attended;
+use super::targets::place;
 use super::work::{Outcome, Trouble, Work};
 use crate::promotion::act::{self, Act, TagMove};
 use crate::promotion::digest::Digest;
@@ -12,7 +13,7 @@ use crate::promotion::fault::{Code, Fault, Severity};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
-use crate::registry::{Class, CopyOptions, Registries, RegistryError, keep_tag};
+use crate::registry::{CopyOptions, Registries, RegistryError, keep_tag};
 
 /// Puts the images in place.
 ///
@@ -137,9 +138,7 @@ async fn wanted_moves(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Res
     let looks = images.iter().flat_map(|(service, image)| image.tags.iter().map(move |tag| (service, image, tag))).map(
         |(service, image, tag)| async move {
             let reference = image.target.tagged(tag.tag.clone());
-            let head =
-                registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(service))?;
-            let now = head.map(|head| head.digest);
+            let now = place(registries, &image.target, &tag.tag).await.map_err(|fault| fault.about(service))?;
             if now.as_ref() == Some(&image.digest) {
                 return Ok(None);
             }
@@ -268,10 +267,7 @@ async fn take_back(registries: &Registries, moves: &[TagMove], fault: Fault) -> 
 /// Where tags point now.
 async fn places(registries: &Registries, moves: &[TagMove]) -> Result<Vec<Option<Digest>>, Fault> {
     let looks = moves.iter().map(|one| async move {
-        let reference = one.repository.tagged(one.tag.clone());
-        let head =
-            registries.head(&reference, Class::Look).await.map_err(|error| Fault::from(error).about(&one.service))?;
-        Ok::<_, Fault>(head.map(|head| head.digest))
+        place(registries, &one.repository, &one.tag).await.map_err(|fault| fault.about(&one.service))
     });
     join_all(looks).await.into_iter().collect()
 }

@@ -2,4 +2,6 @@
 
 mod config;
 mod ledger;
+// Marked so that the lints know its helpers for tests, too.
+#[cfg(test)]
 mod registry;

@@ -153,7 +153,7 @@ async fn cosigns_tags_are_found_also_where_tags_cannot_be_listed() {
     let (source, target) = (Place::start(Kind::StandIn), Place::start(Kind::StandIn));
     let image = image();
     let signature = cosign(CosignKind::Signature, image.digest());
-    source.push(&all(&image, &[signature.clone()]), "acme/api", &["staging"]);
+    source.push(&all(&image, std::slice::from_ref(&signature)), "acme/api", &["staging"]);
     source.proxy.fault(Rule::on("GET", "/v2/*/tags/list").act(Action::Answer(Answer::status(404))));
     assert_eq!(promote(&source, &target, "acme/api", &image).await.attached, 1);
     target.has_all_of(&signature, "acme/api");
@@ -225,8 +225,8 @@ async fn what_the_target_lists_already_stays_listed() {
     let image = image();
     let ours = Artifact::new(BUNDLE).layer(BUNDLE, "ours").subject(image.root()).build();
     let theirs = Artifact::new(BUNDLE).layer(BUNDLE, "theirs").subject(image.root()).build();
-    source.push(&all(&image, &[ours.clone()]), "acme/api", &["staging"]);
-    target.push(&all(&image, &[theirs.clone()]).with_fallback_tags(), "acme/api", &["old"]);
+    source.push(&all(&image, std::slice::from_ref(&ours)), "acme/api", &["staging"]);
+    target.push(&all(&image, std::slice::from_ref(&theirs)).with_fallback_tags(), "acme/api", &["old"]);
     promote(&source, &target, "acme/api", &image).await;
     let entries = listed(&target.client(), "acme/api", image.digest());
     let digests: Vec<_> = entries.iter().map(|entry| entry["digest"].as_str().unwrap()).collect();
@@ -240,8 +240,8 @@ async fn a_fallback_index_that_somebody_else_writes_at_the_same_time_is_written_
     let image = image();
     let ours = Artifact::new(BUNDLE).layer(BUNDLE, "ours").subject(image.root()).build();
     let theirs = Artifact::new(BUNDLE).layer(BUNDLE, "theirs").subject(image.root()).build();
-    source.push(&all(&image, &[ours.clone()]), "acme/api", &["staging"]);
-    let other = all(&image, &[theirs.clone()]).with_fallback_tags();
+    source.push(&all(&image, std::slice::from_ref(&ours)), "acme/api", &["staging"]);
+    let other = all(&image, std::slice::from_ref(&theirs)).with_fallback_tags();
     let name = image.digest().replace(':', "-");
     let contents = target.stand_in().contents().clone();
     // Right after our write somebody overwrites it with what he has read before.
@@ -273,9 +273,9 @@ async fn ghcrs_redirect_is_no_list_of_referrers() {
     let stats = promote(&source, &target, "acme/api", &image).await;
     assert_eq!(stats.attached, 3);
     assert_eq!(listed(&target.client(), "acme/api", image.digest()).len(), 1);
-    // The verdict is remembered: what refers to what is attached is not asked for there any more.
+    // The verdict is remembered: that there is no API is found out once.
     let asked = source.proxy.log().iter().filter(|entry| entry.path().contains("/referrers/")).count();
-    assert!((1..=3).contains(&asked), "{asked}");
+    assert_eq!(asked, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,6 +286,16 @@ async fn a_fallback_tag_that_is_no_list_lists_nothing_and_is_replaced() {
         let (source, target) = (Place::start(kind), Place::start(Kind::Docker));
         let image = image();
         let poison = image.clone().with_tag(&image.digest().replace(':', "-"), image.digest());
+        source.push(&poison, "acme/api", &["staging"]);
+        assert_eq!(promote(&source, &target, "acme/api", &image).await.attached, 0, "{kind:?}");
+        let api = source.repository("acme/api");
+        assert!(anonymous().referrers(&api, &digest(&image), Class::Inspect).await.unwrap().is_empty());
+
+        // An index of something else altogether.
+        let (source, target) = (Place::start(kind), Place::start(Kind::Docker));
+        let other = Image::index(&["linux/s390x"]).seed(9).build();
+        let name = image.digest().replace(':', "-");
+        let poison = image.clone().with(other.clone()).with_tag(&name, other.digest());
         source.push(&poison, "acme/api", &["staging"]);
         assert_eq!(promote(&source, &target, "acme/api", &image).await.attached, 0, "{kind:?}");
 

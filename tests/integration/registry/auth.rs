@@ -199,10 +199,17 @@ async fn ghcr_does_not_tell_what_is_missing_from_what_is_forbidden() {
     for (client, reference) in
         [(&stranger, at("acme/none", "x")), (&by_name, at("acme/none", "x")), (&by_name, at("other/api", "x"))]
     {
-        let fault = Fault::from(client.resolve(&reference, Class::Look).await.unwrap_err());
+        let error = client.resolve(&reference, Class::Look).await.unwrap_err();
+        assert!(error.may_be_absent() && !error.is_absent());
+        let fault = Fault::from(error);
         assert_eq!(fault.code, Code::ImageDenied, "{fault}");
         assert!(fault.message.contains("does not exist, or"), "{fault}");
     }
+    // The first push creates a package.
+    let to = repository(&registry.host(), "acme/new");
+    by_name.copy_content(&at("acme/api", "x").repository, &to, &digest(&image), BARE).await.unwrap();
+    by_name.move_tag(&at("acme/api", "x").repository, &to, &tag("production"), &digest(&image)).await.unwrap();
+    by_name.read_back(&to, &tag("production"), &digest(&image)).await.unwrap();
     // A tag that is missing in a package that is there is told.
     let fault = Fault::from(by_name.resolve(&at("acme/api", "none"), Class::Look).await.unwrap_err());
     assert_eq!(fault.code, Code::ImageAbsent, "{fault}");
@@ -290,13 +297,40 @@ async fn the_docker_configuration_serves_a_real_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn identity_and_registry_tokens_of_the_docker_configuration_are_used() {
+    for (auth, asks) in [(r#"{"identitytoken": "s3cret-word"}"#, 1), (r#"{"registrytoken": "s3cret-word"}"#, 0)] {
+        let registry = Registry::start();
+        let image = image();
+        image.place(registry.contents(), "acme/api", &["staging"]);
+        let challenge = format!("Bearer realm=\"{}/token\",service=\"x\"", registry.url());
+        let challenge = Answer::status(401).header("www-authenticate", &challenge);
+        registry.fault(Rule::on("*", "/v2/*").times(1).act(Action::Answer(challenge)));
+        let token = Answer::status(200).body(r#"{"access_token": "t0ken", "expires_in": 300}"#);
+        registry.fault(Rule::on("POST", "/token").act(Action::Answer(token)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, format!(r#"{{"auths": {{"{}": {auth}}}}}"#, registry.host())).unwrap();
+        let credentials = Credentials::anonymous().with_docker_config(path);
+        let client = Registries::new(Options { credentials, ..options() });
+        let reference = repository(&registry.host(), "acme/api").tagged(tag("staging"));
+        assert_eq!(client.resolve(&reference, Class::Look).await.unwrap().digest, digest(&image));
+        let log = registry.log();
+        let asked: Vec<_> = log.iter().filter(|entry| entry.path() == "/token").collect();
+        assert_eq!(asked.len(), asks);
+        assert!(asked.iter().all(|entry| entry.authorization.is_none() && !entry.target.contains("s3cret-word")));
+        assert_eq!(log.last().unwrap().authorization.as_deref(), Some("Bearer"));
+        assert_all_counted(&client.traffic(), &[&log]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_server_in_trouble_is_told_from_one_that_refuses() {
     for (answer, code, requests) in [
         (Answer::status(503), Code::RegistryFailed, 3),
         (Answer::retry_after_seconds(0), Code::RegistryThrottled, 3),
         (Answer::html(200), Code::RegistryNonsense, 1),
         (Answer::status(200).body("{}"), Code::RegistryNonsense, 1),
-        (Answer::status(200).body("x".repeat(70_000)), Code::ManifestTooLarge, 1),
+        (Answer::status(200).body("x".repeat(70_000)), Code::RegistryNonsense, 1),
         (Answer::status(404), Code::RegistryNonsense, 1),
         (Answer::status(302).header("location", "/elsewhere"), Code::RegistryNonsense, 1),
         (Answer::error(401, "UNAUTHORIZED", "you sent s3cret-word"), Code::CredentialsRefused, 1),

@@ -200,14 +200,7 @@ async fn a_registry_that_refuses_to_mount_gets_uploads_instead() {
             let fault = to.proxy.fault(refusal.act(Action::Answer(answer)));
             let client = anonymous();
             let (from, into) = (source.repository("acme/api"), to.repository("acme/prod"));
-            let copied = client.copy_content(&from, &into, &digest(&image), BARE).await;
-            if status == 401 {
-                // Who is asked who they are and has no answer is not let in; this is no refusal of the mount alone.
-                let fault = Fault::from(copied.unwrap_err());
-                assert_eq!(fault.code, Code::CredentialsRefused);
-                continue;
-            }
-            let stats = copied.unwrap();
+            let stats = client.copy_content(&from, &into, &digest(&image), BARE).await.unwrap();
             assert_eq!(stats.streamed, image.blobs().len() as u64, "{status}");
             to.has_all_of(&image.clone().without(image.digest()), "acme/prod");
             let refused = fault.hits();

@@ -8,3 +8,4 @@ mod faults;
 mod inspect;
 mod setup;
 mod tags;
+mod tls;

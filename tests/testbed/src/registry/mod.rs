@@ -172,10 +172,14 @@ impl Builder {
         let server = Server::start(self.authority.as_ref(), {
             let (front, state) = (front.clone(), Arc::clone(&state));
             move |request| {
-                let (front, router) = (front.clone(), router.clone());
+                let (front, router, state) = (front.clone(), router.clone(), Arc::clone(&state));
                 let latency = state.settings().latency;
                 async move {
-                    let answer = |request: Request<Body>| async move {
+                    // The time that the request waits counts too.
+                    let ahead = Ahead(state.in_flight.fetch_add(1, Ordering::SeqCst));
+                    let _counted = Counted(&state.in_flight);
+                    let answer = |mut request: Request<Body>| async move {
+                        request.extensions_mut().insert(ahead);
                         router.oneshot(request).await.map_err(|never| match never {})
                     };
                     front.handle(request, latency, answer).await as Result<Response, Unanswered>
@@ -291,9 +295,7 @@ async fn token(State(registry): State<Arc<Shared>>, request: Request<Body>) -> R
 async fn api(State(registry): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let settings = registry.settings().clone();
     let limit = settings.max_in_flight.unwrap_or(usize::MAX);
-    let under_way = registry.in_flight.fetch_add(1, Ordering::SeqCst);
-    let _counted = Counted(&registry.in_flight);
-    if under_way >= limit {
+    if request.extensions().get::<Ahead>().is_some_and(|ahead| ahead.0 >= limit) {
         return Error::too_many_requests().into_response();
     }
     let (parts, body) = request.into_parts();
@@ -364,6 +366,10 @@ fn with_user(mut response: Response, user: Option<String>) -> Response {
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("a header without control characters")
 }
+
+/// How many requests were under way when this one came.
+#[derive(Clone, Copy)]
+struct Ahead(usize);
 
 /// A request that is under way, until this is dropped.
 struct Counted<'a>(&'a AtomicUsize);
