@@ -3,6 +3,12 @@
 //! A registry runs in this process, the ledger is a file, and the program runs as a child, so that what is shown is what
 //! a user sees. `cargo run --example quickstart`
 
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a demonstration: it prints, and stops where it cannot go on"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};

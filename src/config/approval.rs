@@ -55,7 +55,7 @@ section! {
         /// Whether an approval in the environment must be bound to the plan: the plan was recorded by this workflow
         /// run before the protected job began. Default: false, which shows it as not bound. One in an issue always is.
         default(false) require_binding: bool,
-        /// The environment on GitHub whose protection is meant. Default: the environment's name here.
+        /// The environment on GitHub whose protection is meant. Default: as under `github`.
         optional environment: Lit<EnvironmentName> => String,
         /// Labels of the issue, beside its own.
         default(Vec::new()) labels: Vec<Lit<IssueLabel>> => Vec<String>,

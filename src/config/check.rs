@@ -94,19 +94,6 @@ impl<T> Merge for Vec<T> {
     }
 }
 
-/// Words as keys, e.g. the names of checks.
-impl<K: Copy + Eq + Hash + std::fmt::Display, T: Check> Check for IndexMap<K, T> {
-    type Checked = IndexMap<K, T::Checked>;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<Self::Checked> {
-        let entries: Vec<_> = self
-            .iter()
-            .map(|(key, value)| value.check(&at.key(key.to_string()), checker).map(|value| (*key, value)))
-            .collect();
-        entries.into_iter().collect()
-    }
-}
-
 impl<K: Eq + Hash, T: Merge> Merge for IndexMap<K, T> {
     fn merge(self, mut over: Self) -> Self {
         let mut merged: Self = self

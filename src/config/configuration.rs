@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::{Audit, RawAudit};
 use super::check::Checker;
+use super::collection::Map;
 use super::decode::decode;
 use super::environment::{Environment, Override, RawSettings};
 use super::error::{ConfigError, ConfigErrors};
 use super::github::RawGithub;
-use super::literal::{Lit, Map};
-use super::names::{EnvironmentName, Host, Name, RepositorySyntax};
+use super::image::RepositorySyntax;
+use super::literal::Lit;
+use super::names::{EnvironmentName, Host, Name};
 use super::notify::{Channel, RawChannel};
 use super::path::{Path, shortened};
 use super::retry::RawRetry;
@@ -102,8 +104,8 @@ section! {
         optional image: Lit<RepositorySyntax> => Repository,
         /// The services that are deployed before it.
         default(Vec::new()) needs: Vec<Lit<Name>> => Vec<String>,
-        /// What it overrides in environments, by their names: any key of an environment. Mappings are merged key by key,
-        /// lists and scalars are replaced.
+        /// What it overrides in environments, by their names: any key of an environment. Mappings are merged key by
+        /// key, lists and scalars are replaced.
         default(IndexMap::new()) environments: Map<EnvironmentName, Override> => IndexMap<String, ()>,
     }
 }
@@ -147,10 +149,6 @@ impl Configuration {
     /// What cannot be read at all is told alone: bad syntax, a key twice, an unknown key, a wrong type. What is wrong
     /// with the values, and between them, is told all together, in the order of the file.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigErrors> {
-        if text.len() > 1 << 20 {
-            let fix = "a configuration this long cannot be reviewed";
-            return Err(ConfigError::of_file(file, "the text is larger than 1 MiB", fix).into());
-        }
         Self::of(Source::new(file, text))
     }
 
@@ -269,17 +267,13 @@ impl Configuration {
     }
 }
 
-/// The same JSON with sorted keys, and without what says nothing: so a key that a later version knows does not change
-/// the checksum of a configuration that does not use it.
+/// The same JSON with sorted keys.
 fn canonical(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
         Value::Object(entries) => {
-            let sorted: BTreeMap<String, Value> = entries
-                .into_iter()
-                .map(|(key, value)| (key, canonical(value)))
-                .filter(|(_, value)| !(value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)))
-                .collect();
+            let sorted: BTreeMap<String, Value> =
+                entries.into_iter().map(|(key, value)| (key, canonical(value))).collect();
             Value::Object(sorted.into_iter().collect())
         }
         Value::Array(items) => items.into_iter().map(canonical).collect(),

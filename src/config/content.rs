@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::literal::{Lit, NonEmpty};
+use super::collection::NonEmpty;
+use super::literal::Lit;
 use super::names::{ContainerPort, FilePath, Line};
 use super::section::section;
 use super::size::{Percent, PercentSyntax};

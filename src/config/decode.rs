@@ -97,20 +97,10 @@ impl de::Error for Trouble {
         }
     }
 
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+    /// Without the value, which serde's own text would quote.
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let wanted = wanted(expected);
-        match unexpected {
-            Unexpected::Unsigned(value) => {
-                Self::new(format!("is {value}, and must be {wanted}"), format!("write {wanted}"))
-            }
-            Unexpected::Signed(value) => {
-                Self::new(format!("is {value}, and must be {wanted}"), format!("write {wanted}"))
-            }
-            Unexpected::Float(value) => {
-                Self::new(format!("is {value}, and must be {wanted}"), format!("write {wanted}"))
-            }
-            _ => Self::new(format!("must be {wanted}"), format!("write {wanted}")),
-        }
+        Self::new(format!("must be {wanted}"), format!("write {wanted}"))
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
@@ -121,10 +111,7 @@ impl de::Error for Trouble {
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Self::new(
-            format!("there is no key `{}` here", shortened(key)),
-            suggest::fix(key, known.iter().copied(), "keys"),
-        )
+        Self::new("there is no such key".to_owned(), suggest::fix(key, known.iter().copied(), "keys"))
     }
 }
 

@@ -15,9 +15,9 @@ pub struct ConfigError {
     /// The file, as it was named; empty where there is none.
     pub file: String,
     /// The line, from 1, where the place is known.
-    pub line: Option<usize>,
+    pub line: Option<u32>,
     /// The column in characters, from 1, where the place is known.
-    pub column: Option<usize>,
+    pub column: Option<u32>,
     /// The path inside the configuration, e.g. `environments.production.gates.soak`; empty at the top.
     pub path: String,
     /// What is wrong.
@@ -75,8 +75,7 @@ impl From<ConfigError> for Fault {
 /// All that is wrong in a configuration, in the order of the file; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
-    first: ConfigError,
-    rest: Vec<ConfigError>,
+    errors: Vec<ConfigError>,
     unshown: usize,
 }
 
@@ -86,27 +85,28 @@ impl ConfigErrors {
     /// # Errors
     /// The errors, where there are some.
     pub fn gather(errors: Vec<ConfigError>, unshown: usize) -> Result<(), Self> {
-        let mut errors = errors.into_iter();
-        errors.next().map_or(Ok(()), |first| Err(Self { first, rest: errors.collect(), unshown }))
+        if errors.is_empty() { Ok(()) } else { Err(Self { errors, unshown }) }
     }
 
     /// The errors, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        std::iter::once(&self.first).chain(&self.rest)
+        self.errors.iter()
     }
 }
 
 impl From<ConfigError> for ConfigErrors {
-    fn from(first: ConfigError) -> Self {
-        Self { first, rest: Vec::new(), unshown: 0 }
+    fn from(error: ConfigError) -> Self {
+        Self { errors: vec![error], unshown: 0 }
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.first.fmt(f)?;
-        for error in &self.rest {
-            write!(f, "\n{error}")?;
+        for (place, error) in self.errors.iter().enumerate() {
+            if place > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
         }
         if self.unshown > 0 {
             write!(f, "\nand {} more of them", self.unshown)?;
@@ -119,11 +119,13 @@ impl std::error::Error for ConfigErrors {}
 
 impl From<ConfigErrors> for Fault {
     fn from(errors: ConfigErrors) -> Self {
-        if errors.rest.is_empty() {
-            return errors.first.into();
+        match errors.errors.as_slice() {
+            [error] => error.clone().into(),
+            all => {
+                let code = all.first().map_or(Code::ConfigurationInvalid, |error| error.code);
+                let one_kind = all.iter().all(|error| error.code == code);
+                Self::new(if one_kind { code } else { Code::ConfigurationInvalid }, errors.to_string())
+            }
         }
-        let code = errors.first.code;
-        let code = if errors.rest.iter().all(|error| error.code == code) { code } else { Code::ConfigurationInvalid };
-        Self::new(code, errors.to_string())
     }
 }

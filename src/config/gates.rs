@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::approval::{Approval, RawApproval};
 use super::check::Checker;
-use super::literal::{Lit, Map, NonEmpty, OneOrMany, Whole};
+use super::collection::{Map, NonEmpty, OneOrMany};
+use super::literal::Lit;
 use super::names::{
     Branch, EnvironmentName, FilePath, HostPort, Line, Name, Status, StatusSyntax, UrlSyntax, WorkflowFile,
 };
+use super::number::Whole;
 use super::path::Path;
 use super::section::{section, words};
 use super::size::{Size, SizeSyntax};
@@ -143,7 +145,7 @@ words! {
 section! {
     /// How the environment has to be protected on GitHub. That it exists is checked in any case.
     pub struct Protection from RawProtection {
-        /// The environment's name on GitHub. Default: the environment's name here.
+        /// The environment's name on GitHub. Default: as under `github`.
         optional name: Lit<EnvironmentName> => String,
         /// Whether it must have required reviewers. Default: false.
         default(false) reviewers: bool,

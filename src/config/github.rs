@@ -39,3 +39,17 @@ section! {
         default(false) record: bool,
     }
 }
+
+impl Github {
+    /// The name on GitHub of the environment that is called `environment` here.
+    #[must_use]
+    pub fn environment_name<'n>(&'n self, environment: &'n str) -> &'n str {
+        self.environment.as_deref().unwrap_or(environment)
+    }
+
+    /// Whether GitHub shows the environment that is called `environment` here as a production environment.
+    #[must_use]
+    pub fn is_production(&self, environment: &str) -> bool {
+        self.production.unwrap_or_else(|| environment.to_ascii_lowercase().starts_with("prod"))
+    }
+}

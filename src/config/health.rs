@@ -5,8 +5,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::check::Checker;
-use super::literal::{Factor, Lit, Map, Whole};
+use super::collection::Map;
+use super::literal::Lit;
 use super::names::Name;
+use super::number::{Factor, Whole};
 use super::path::Path;
 use super::probe::{Probe, RawProbe, RawSmoke, SmokeStep};
 use super::section::{section, words};
@@ -38,8 +40,8 @@ section! {
         /// Whether the probes are asked before the deployment as well, so that an outage that was there already is not
         /// blamed on it. Default: true.
         default(true) baseline: bool,
-        /// Whether the digest that runs, as the driver tells it, must be the promoted one. Default: true where the driver
-        /// can tell.
+        /// Whether the digest that runs, as the driver tells it, must be the promoted one. Default: true where the
+        /// driver can tell.
         optional running_digest: bool,
     }
 }

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, Visitor};
 
 use super::check::{Check, Checker, Merge};
 use super::path::{Path, shortened};
@@ -31,6 +30,9 @@ impl NotOne {
     }
 }
 
+/// The most characters of a text whose syntax has no bound of its own.
+const LONGEST: usize = 4096;
+
 /// A syntax.
 pub(super) trait Literal {
     /// What a text of this syntax means.
@@ -43,7 +45,7 @@ pub(super) trait Literal {
     const PATTERN: Option<&'static str> = None;
 
     /// The most characters that it may have.
-    const LONGEST: usize = 4096;
+    const LONGEST: usize = LONGEST;
 
     /// Whether a whole number, `true` or `false` may stand there without quotes.
     const UNQUOTED: bool = false;
@@ -51,12 +53,24 @@ pub(super) trait Literal {
     /// Whether the text may be quoted in an error: not where people could have put a password into it.
     const QUOTABLE: bool = true;
 
+    /// All texts of this syntax, where they are few.
+    fn words() -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Reads a text; it is never empty.
     fn read(text: &str) -> Result<Self::Value, NotOne>;
 }
 
 /// A text that has to be of the syntax `L`.
 pub(super) struct Lit<L>(String, PhantomData<L>);
+
+impl<L> Lit<L> {
+    /// The text, as it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl<L> Clone for Lit<L> {
     fn clone(&self) -> Self {
@@ -128,7 +142,9 @@ impl<L: Literal> JsonSchema for Lit<L> {
         } else if !L::UNQUOTED {
             schema.insert("minLength".to_owned(), 1.into());
         }
-        schema.insert("maxLength".to_owned(), L::LONGEST.into());
+        if L::LONGEST < LONGEST {
+            schema.insert("maxLength".to_owned(), L::LONGEST.into());
+        }
         schema
     }
 }
@@ -190,338 +206,3 @@ pub(super) fn no_secret(text: &str, at: &Path, checker: &mut Checker<'_>) -> boo
     }
     true
 }
-
-/// A mapping whose keys have the syntax `K`, in the order of the file.
-#[derive(Clone)]
-pub(super) struct Map<K, T>(pub(super) IndexMap<String, T>, PhantomData<K>);
-
-impl<K, T> Default for Map<K, T> {
-    fn default() -> Self {
-        Self(IndexMap::new(), PhantomData)
-    }
-}
-
-impl<K, T: fmt::Debug> fmt::Debug for Map<K, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<'de, K, T: Deserialize<'de>> Deserialize<'de> for Map<K, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IndexMap::deserialize(deserializer).map(|entries| Self(entries, PhantomData))
-    }
-}
-
-impl<K: Literal, T: JsonSchema> JsonSchema for Map<K, T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("MapOf{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = generator.subschema_for::<IndexMap<String, T>>();
-        if let Some(pattern) = K::PATTERN {
-            schema.insert("propertyNames".to_owned(), serde_json::json!({ "pattern": pattern }));
-        }
-        schema
-    }
-}
-
-impl<K, T: Check> Check for Map<K, T>
-where
-    K: Literal,
-    K::Value: Eq + std::hash::Hash,
-{
-    type Checked = IndexMap<K::Value, T::Checked>;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<Self::Checked> {
-        let entries: Vec<_> = self
-            .0
-            .iter()
-            .map(|(name, value)| {
-                let place = at.key(name.as_str());
-                let key = literal::<K>(name, &place, checker);
-                let value = value.check(&place, checker);
-                key.zip(value)
-            })
-            .collect();
-        entries.into_iter().collect()
-    }
-}
-
-impl<K, T: Merge> Merge for Map<K, T> {
-    fn merge(self, over: Self) -> Self {
-        Self(self.0.merge(over.0), PhantomData)
-    }
-}
-
-/// One value, or a list of them.
-#[derive(Debug, Clone)]
-pub(super) struct OneOrMany<T>(Vec<T>);
-
-impl<L> OneOrMany<Lit<L>> {
-    /// The texts, as they were written.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|text| text.0.as_str())
-    }
-}
-
-struct OneOrManyReader<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> OneOrManyReader<T> {
-    fn one<E: de::Error>(value: impl de::IntoDeserializer<'de, E>) -> Result<OneOrMany<T>, E> {
-        T::deserialize(value.into_deserializer()).map(|one| OneOrMany(vec![one]))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyReader<T> {
-    type Value = OneOrMany<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value or a list of values")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany<T>, E> {
-        Self::one(text.to_owned())
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<OneOrMany<T>, E> {
-        Self::one(value)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<OneOrMany<T>, E> {
-        Self::one(value)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<OneOrMany<T>, E> {
-        Self::one(value)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<OneOrMany<T>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(OneOrMany(items))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyReader(PhantomData))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("OneOrMany{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<T>();
-        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
-    }
-}
-
-impl<T: Check> Check for OneOrMany<T> {
-    type Checked = Vec<T::Checked>;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<Self::Checked> {
-        match self.0.as_slice() {
-            [] => {
-                checker.problem(at, "is an empty list", "write at least one value, or delete the key");
-                None
-            }
-            // A single value was perhaps written without the list: it has the place of the key.
-            [one] => {
-                let place = if checker.is_list(at) { at.index(0) } else { at.clone() };
-                one.check(&place, checker).map(|one| vec![one])
-            }
-            _ => self.0.check(at, checker),
-        }
-    }
-}
-
-impl<T> Merge for OneOrMany<T> {
-    fn merge(self, over: Self) -> Self {
-        over
-    }
-}
-
-/// A list that must not be empty.
-#[derive(Debug, Clone)]
-pub(super) struct NonEmpty<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for NonEmpty<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for NonEmpty<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("NonEmpty{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<T>();
-        json_schema!({ "type": "array", "items": one, "minItems": 1 })
-    }
-}
-
-impl<T: Check> Check for NonEmpty<T> {
-    type Checked = Vec<T::Checked>;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<Self::Checked> {
-        if self.0.is_empty() {
-            checker.problem(at, "is an empty list", "write at least one item, or delete the key");
-            return None;
-        }
-        self.0.check(at, checker)
-    }
-}
-
-impl<T> Merge for NonEmpty<T> {
-    fn merge(self, over: Self) -> Self {
-        over
-    }
-}
-
-/// A whole number between two bounds, both included.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Whole<const MIN: u32, const MAX: u32>(u64);
-
-impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = u64;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<u64, E> {
-                Ok(value)
-            }
-        }
-        deserializer.deserialize_any(Reader).map(Self)
-    }
-}
-
-impl<const MIN: u32, const MAX: u32> JsonSchema for Whole<MIN, MAX> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("Whole{MIN}To{MAX}").into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
-    }
-}
-
-impl<const MIN: u32, const MAX: u32> Check for Whole<MIN, MAX> {
-    type Checked = u32;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<u32> {
-        let value = u32::try_from(self.0).ok().filter(|value| (MIN..=MAX).contains(value));
-        if value.is_none() {
-            let fix = format!("write a whole number from {MIN} to {MAX}");
-            checker.problem(at, format!("{} is out of range", self.0), fix);
-        }
-        value
-    }
-}
-
-impl<const MIN: u32, const MAX: u32> Merge for Whole<MIN, MAX> {
-    fn merge(self, over: Self) -> Self {
-        over
-    }
-}
-
-/// A port of TCP.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(inline)]
-pub(super) struct Port(Whole<1, 65535>);
-
-impl Check for Port {
-    type Checked = u16;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<u16> {
-        self.0.check(at, checker).and_then(|port| u16::try_from(port).ok())
-    }
-}
-
-super::check::replaced!(Port);
-
-/// A factor: at least 1, at most 100.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Factor(f64);
-
-impl<'de> Deserialize<'de> for Factor {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = f64;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<f64, E> {
-                // What is too large for the bounds may lose digits.
-                #[expect(clippy::cast_precision_loss, reason = "far out of the bounds where it does")]
-                Ok(value as f64)
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
-                Ok(value)
-            }
-        }
-        deserializer.deserialize_any(Reader).map(Self)
-    }
-}
-
-impl JsonSchema for Factor {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Factor".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "number", "minimum": 1, "maximum": 100 })
-    }
-}
-
-impl Check for Factor {
-    type Checked = f64;
-
-    fn check(&self, at: &Path, checker: &mut Checker<'_>) -> Option<f64> {
-        if (1.0..=100.0).contains(&self.0) {
-            return Some(self.0);
-        }
-        checker.problem(at, format!("{} is out of range", self.0), "write a number from 1 to 100");
-        None
-    }
-}
-
-super::check::replaced!(Factor);

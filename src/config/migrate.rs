@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::check::Checker;
-use super::literal::{Lit, NonEmpty};
+use super::collection::NonEmpty;
+use super::literal::Lit;
 use super::names::{FilePath, Line, SchemaName};
 use super::path::Path;
 use super::secret::{Secret, SecretText};

@@ -1,7 +1,7 @@
 //! The configuration file: what it may say, what it means, and what is wrong with it.
 //!
 //! A file is taken in three steps. [`Configuration::load`] reads it into a tree (YAML or JSON, nothing twice), the tree
-//! into the *raw* model (the file's own shape, from which [`schema`] is made too), and that into the *checked* model,
+//! into the *raw* model (the file's own shape, from which [`schema()`] is made too), and that into the *checked* model,
 //! which is all that the rest of the program sees. Every error names its file, line, column and path, and what to write
 //! instead.
 //!
@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `tree`, `source`, `path`, `decode`, `error` | reading, and places in the file |
 //! | `section`, `check` | how sections are declared; how they are checked and merged |
-//! | `literal`, `names`, `size`, `time`, `template`, `value`, `secret` | values and their syntax |
+//! | `literal`, `collection`, `number` | what values, lists and mappings have in common |
+//! | `names`, `image`, `matching`, `size`, `time`, `template`, `value`, `secret` | values and their syntax |
 //! | the others, one for each section | the model |
 //! | `whole` | what only shows when all of it is there |
 //! | `schema`, `unbuilt` | the JSON schema; keys whose feature does not exist yet |
@@ -19,6 +20,7 @@
 mod approval;
 mod audit;
 mod check;
+mod collection;
 mod configuration;
 mod content;
 mod decode;
@@ -28,10 +30,13 @@ mod error;
 mod gates;
 mod github;
 mod health;
+mod image;
 mod literal;
+mod matching;
 mod migrate;
 mod names;
 mod notify;
+mod number;
 mod path;
 mod probe;
 mod retry;
@@ -70,8 +75,9 @@ pub use self::gates::{
 };
 pub use self::github::{Github, GithubDeployment};
 pub use self::health::{Flapping, Health, Latency, Monitor, Readiness};
+pub use self::matching::{JsonPath, Pattern, Pointer};
 pub use self::migrate::{Migrate, MigrationTool, SqlMigrations};
-pub use self::names::{Approver, JsonPath, Pattern, Pointer, Status};
+pub use self::names::{Approver, Status};
 pub use self::notify::{Channel, ChannelKind, GithubComment, Mail, NotifyEvent, Smtp, SmtpSecurity};
 pub use self::probe::{Expectation, HttpProbe, IdentityPlace, Probe, ProbeIdentity, ProbeKind, Request, SmokeStep};
 pub use self::rollback::Rollback;

@@ -6,13 +6,17 @@ use regex::Regex;
 use serde::{Serialize, Serializer};
 
 use super::literal::{Literal, NotOne};
-use super::template::{Template, TemplateSyntax};
-use crate::promotion::candidate::Platform;
-use crate::promotion::image::{Repository, Tag};
+use super::template::Template;
 
 /// A syntax that is a pattern and means its own text.
 macro_rules! patterned {
-    ($( $(#[doc = $doc:literal])* $syntax:ident { is: $is:literal, wanted: $wanted:literal, pattern: $pattern:literal $(, max: $max:literal)? $(, unquoted: $unquoted:literal)? } )+) => {
+    ($(
+        $(#[doc = $doc:literal])*
+        $syntax:ident {
+            is: $is:literal, wanted: $wanted:literal, pattern: $pattern:literal
+            $(, max: $max:literal)? $(, unquoted: $unquoted:literal)?
+        }
+    )+) => {
         $(
             $(#[doc = $doc])*
             #[derive(Debug, Clone)]
@@ -26,9 +30,14 @@ macro_rules! patterned {
                 $( const UNQUOTED: bool = $unquoted; )?
 
                 fn read(text: &str) -> Result<String, NotOne> {
-                    #[expect(clippy::expect_used, reason = "a constant pattern, used by the test below")]
-                    static PATTERN: LazyLock<Regex> = LazyLock::new(|| Regex::new($pattern).expect("a constant pattern"));
-                    if PATTERN.is_match(text) { Ok(text.to_owned()) } else { Err(NotOne::because(concat!("is not ", $is))) }
+                    // A constant, which the test below compiles.
+                    static PATTERN: LazyLock<Regex> =
+                        LazyLock::new(|| Regex::new($pattern).expect("a constant pattern"));
+                    if PATTERN.is_match(text) {
+                        Ok(text.to_owned())
+                    } else {
+                        Err(NotOne::because(concat!("is not ", $is)))
+                    }
                 }
             }
         )+
@@ -84,7 +93,7 @@ patterned! {
     /// A host key: a fingerprint, or a line of `known_hosts`.
     HostKey {
         is: "a host key", wanted: "a fingerprint (`SHA256:…`) or a line of `known_hosts`",
-        pattern: r"^(SHA256:[A-Za-z0-9+/]{43}=?|[^\s]+ (ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+={0,2}( .*)?)$"
+        pattern: r"^(SHA256:[A-Za-z0-9+/]{43}=?|\S+ (ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}={0,2}( .*)?)$"
     }
     /// The address of a mailbox.
     Mailbox {
@@ -245,255 +254,6 @@ impl Literal for ApproverSyntax {
     }
 }
 
-/// Patterns whose whole text counts as equality.
-#[derive(Clone)]
-pub struct Pattern(Regex);
-
-impl Pattern {
-    /// Whether it is found in the text.
-    #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
-        self.0.is_match(text)
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Pattern {}
-
-impl std::fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl Serialize for Pattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-fn regex(text: &str, compiled: &str) -> Result<Pattern, NotOne> {
-    regex::RegexBuilder::new(compiled).size_limit(1 << 20).build().map(Pattern).map_err(|error| {
-        let said = error.to_string();
-        let said = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        NotOne::because(format!("is not a pattern: {said}")).with_fix(format!(
-            "write a regular expression of the crate regex; for the text itself: `{}`",
-            regex::escape(text)
-        ))
-    })
-}
-
-/// The syntax of patterns that may be found anywhere in a text.
-pub(super) struct AnyPattern;
-
-impl Literal for AnyPattern {
-    type Value = Pattern;
-    const WANTED: &'static str = "a regular expression";
-
-    fn read(text: &str) -> Result<Pattern, NotOne> {
-        regex(text, text)
-    }
-}
-
-/// The syntax of patterns that a whole text has to match.
-pub(super) struct WholePattern;
-
-impl Literal for WholePattern {
-    type Value = Pattern;
-    const WANTED: &'static str = "a regular expression that the whole text has to match";
-
-    fn read(text: &str) -> Result<Pattern, NotOne> {
-        // Alone it has to be a pattern too: `a)|(b` would get out of the anchors.
-        regex(text, text)?;
-        regex(text, &format!("^(?:{text})$"))
-    }
-}
-
-/// A place in a JSON answer (RFC 6901).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Pointer(String);
-
-impl Pointer {
-    /// The pointer, as `serde_json::Value::pointer` takes it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The syntax of JSON pointers.
-pub(super) struct PointerSyntax;
-
-impl Literal for PointerSyntax {
-    type Value = Pointer;
-    const WANTED: &'static str = "a JSON pointer, e.g. `/status`";
-    const PATTERN: Option<&'static str> = Some("^(/([^~/]|~[01])*)+$");
-
-    fn read(text: &str) -> Result<Pointer, NotOne> {
-        if !text.starts_with('/') {
-            let fix = format!("write `/{}`", text.trim_start_matches("$.").replace('.', "/"));
-            return Err(NotOne::because("is not a JSON pointer: it does not begin with `/`").with_fix(fix));
-        }
-        let mut rest = text.split('~').skip(1);
-        if !rest.all(|after| after.starts_with(['0', '1'])) {
-            return Err(NotOne::because("is not a JSON pointer: `~` is written `~0`"));
-        }
-        Ok(Pointer(text.to_owned()))
-    }
-}
-
-/// A query of JSON (RFC 9535).
-#[derive(Debug, Clone)]
-pub struct JsonPath {
-    text: String,
-    path: serde_json_path::JsonPath,
-}
-
-impl JsonPath {
-    /// The query.
-    #[must_use]
-    pub const fn path(&self) -> &serde_json_path::JsonPath {
-        &self.path
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl PartialEq for JsonPath {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for JsonPath {}
-
-impl std::hash::Hash for JsonPath {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-    }
-}
-
-impl Serialize for JsonPath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-/// The syntax of JSON paths.
-#[derive(Debug, Clone)]
-pub(super) struct JsonPathSyntax;
-
-impl Literal for JsonPathSyntax {
-    type Value = JsonPath;
-    const WANTED: &'static str = "a JSON path, e.g. `$.status`";
-    const PATTERN: Option<&'static str> = Some(r"^\$");
-
-    fn read(text: &str) -> Result<JsonPath, NotOne> {
-        if !text.starts_with('$') {
-            return Err(
-                NotOne::because("is not a JSON path: it does not begin with `$`").with_fix(format!("write `$.{text}`"))
-            );
-        }
-        let path = serde_json_path::JsonPath::parse(text)
-            .map_err(|error| NotOne::because(format!("is not a JSON path: wrong at character {}", error.position())))?;
-        Ok(JsonPath { text: text.to_owned(), path })
-    }
-}
-
-/// The syntax of platforms.
-pub(super) struct PlatformSyntax;
-
-impl Literal for PlatformSyntax {
-    type Value = Platform;
-    const WANTED: &'static str = "a platform, e.g. `linux/amd64` or `linux/arm/v7`";
-    const PATTERN: Option<&'static str> = Some("^[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64}){1,2}$");
-
-    fn read(text: &str) -> Result<Platform, NotOne> {
-        text.parse().map_err(|_| NotOne::because("is not a platform"))
-    }
-}
-
-/// The syntax of image repositories.
-pub(super) struct RepositorySyntax;
-
-impl Literal for RepositorySyntax {
-    type Value = Repository;
-    const WANTED: &'static str = "a repository with its registry, e.g. `ghcr.io/acme/api`";
-
-    fn read(text: &str) -> Result<Repository, NotOne> {
-        let tail = text.rsplit('/').next().unwrap_or_default();
-        if text.contains('@') || (text.contains('/') && tail.contains(':')) {
-            let name = text.split('@').next().unwrap_or_default();
-            let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
-            return Err(NotOne::because("names a tag or a digest, and must name the repository alone")
-                .with_fix(format!("write `{name}`: the tag is the environment's")));
-        }
-        text.parse::<Repository>().map_err(|error| {
-            let said = error.to_string();
-            let said = said.strip_prefix(&format!("`{text}` ")).unwrap_or(&said).to_owned();
-            match said.split_once("; ") {
-                Some((why, fix)) => NotOne::because(why).with_fix(fix),
-                None => NotOne::because(said),
-            }
-        })
-    }
-}
-
-/// The syntax of tags that may be templates.
-pub(super) struct TagSyntax;
-
-impl Literal for TagSyntax {
-    type Value = Template;
-    const WANTED: &'static str = "a tag, e.g. `production` or `production-{{ sequence }}`";
-
-    fn read(text: &str) -> Result<Template, NotOne> {
-        let template = TemplateSyntax::read(text)?;
-        match template.sample() {
-            Some(sample) if sample.parse::<Tag>().is_err() => {
-                let why = if template.is_plain() {
-                    "is not a tag".to_owned()
-                } else {
-                    format!("would make `{sample}`, which is not a tag")
-                };
-                Err(NotOne::because(why).with_fix(
-                    "a tag has 1 to 128 letters, digits, `.`, `_` and `-`, and begins with a letter, a digit or `_`",
-                ))
-            }
-            _ => Ok(template),
-        }
-    }
-}
-
-/// The syntax of image repositories that may be templates.
-pub(super) struct RepositoryTemplateSyntax;
-
-impl Literal for RepositoryTemplateSyntax {
-    type Value = Template;
-    const WANTED: &'static str = "a repository with its registry, e.g. `ghcr.io/acme-prod/{{ service }}`";
-
-    fn read(text: &str) -> Result<Template, NotOne> {
-        let template = TemplateSyntax::read(text)?;
-        template.sample().map_or(Ok(()), |sample| RepositorySyntax::read(&sample).map(|_| ()))?;
-        Ok(template)
-    }
-}
-
 /// The syntax of addresses on the web, which may be templates. A password does not belong into one.
 pub(super) struct UrlSyntax;
 
@@ -528,6 +288,8 @@ impl Literal for UrlSyntax {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::image::{PlatformSyntax, RepositorySyntax};
+    use crate::config::matching::{AnyPattern, JsonPathSyntax, PointerSyntax};
 
     fn accepts<L: Literal>(good: &[&str], bad: &[&str]) {
         for text in good {
@@ -586,13 +348,5 @@ mod tests {
             &["acme.test", "ftp://acme.test", "https://user:pass@acme.test/", "https://", "https://a b/", "https://{{"],
         );
         accepts::<AnyPattern>(&["^ok$"], &["(", "a{99999999}"]);
-    }
-
-    #[test]
-    fn whole_patterns_are_anchored() {
-        let pattern = WholePattern::read("https://github.com/acme/.*|x").ok().unwrap();
-        assert!(pattern.matches("https://github.com/acme/api") && pattern.matches("x"));
-        assert!(!pattern.matches("https://evil.test/https://github.com/acme/api") && !pattern.matches("xx"));
-        assert!(WholePattern::read("a)|(b").is_err());
     }
 }

@@ -6,8 +6,10 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::check::Checker;
-use super::literal::{Lit, NonEmpty, OneOrMany, Port, Whole};
+use super::collection::{Map, NonEmpty, OneOrMany};
+use super::literal::Lit;
 use super::names::{EnvironmentName, Host, Line, Mailbox};
+use super::number::{Port, Whole};
 use super::path::Path;
 use super::secret::{Secret, SecretText};
 use super::section::{section, words};
@@ -310,7 +312,8 @@ section! {
         /// The environments that it is told of. Default: all.
         default(Vec::new()) environments: OneOrMany<Lit<EnvironmentName>> => Vec<String>,
         /// Messages of its own, by event.
-        default(IndexMap::new()) templates: In<Message, IndexMap<NotifyEvent, TemplateText>> => IndexMap<NotifyEvent, Template>,
+        default(IndexMap::new())
+        templates: In<Message, Map<NotifyEvent, TemplateText>> => IndexMap<NotifyEvent, Template>,
 
         /// For `slack-bot`: the channel, by name or id.
         optional channel: Lit<Line> => String,

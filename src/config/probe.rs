@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, Checker, replaced};
+use super::collection::{Map, NonEmpty, OneOrMany};
 use super::deploy::{Basic, Body, Method, RawBasic};
 use super::health::Retries;
-use super::literal::{Lit, Literal, Map, NonEmpty, NotOne, OneOrMany, Whole};
-use super::names::{
-    AnyPattern, DnsName, HostPort, JsonPath, JsonPathSyntax, Line, Name, Pattern, Region, RoleArn, Status,
-    StatusSyntax, UrlSyntax,
-};
+use super::literal::{Lit, Literal, NotOne};
+use super::matching::{AnyPattern, JsonPath, JsonPathSyntax, Pattern};
+use super::names::{DnsName, HostPort, Line, Name, Region, RoleArn, Status, StatusSyntax, UrlSyntax};
+use super::number::Whole;
 use super::path::Path;
 use super::secret::{Secret, SecretText};
 use super::section::section;
@@ -451,15 +451,14 @@ impl Check for RawSmoke {
         for (place, raw) in self.0.iter().enumerate() {
             let here = at.index(place);
             let mut step = checker.in_scope(names.clone(), |checker| raw.check(&here, checker));
-            if let Some(name) = step.as_ref().map(|step| step.name.clone()) {
-                if steps.iter().flatten().any(|earlier| earlier.name == name) {
-                    checker.problem(
-                        &here.key("name"),
-                        format!("`{name}` is the name of an earlier step"),
-                        "choose another name",
-                    );
-                    step = None;
-                }
+            let name = step.as_ref().map(|step| step.name.clone());
+            if let Some(name) = name.filter(|name| steps.iter().flatten().any(|earlier| earlier.name == *name)) {
+                checker.problem(
+                    &here.key("name"),
+                    format!("`{name}` is the name of an earlier step"),
+                    "choose another name",
+                );
+                step = None;
             }
             names.extend(
                 raw.capture.0.iter().flat_map(|capture| capture.0.keys()).map(|name| format!("captured.{name}")),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::check::Checker;
-use super::literal::{Factor, Lit, Whole};
+use super::literal::Lit;
+use super::number::{Factor, Whole};
 use super::path::Path;
 use super::section::section;
 use super::time::{AnyDuration, PositiveDuration};

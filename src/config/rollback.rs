@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::approval::WhilePending;
-use super::literal::{Lit, Whole};
+use super::literal::Lit;
 use super::names::Name;
+use super::number::Whole;
 use super::section::section;
 use super::time::PositiveDuration;
 

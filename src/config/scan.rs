@@ -5,8 +5,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::check::Checker;
-use super::literal::{Lit, Whole};
+use super::collection::Map;
+use super::literal::Lit;
 use super::names::FilePath;
+use super::number::Whole;
 use super::path::Path;
 use super::section::{section, words};
 use super::validate::{CheckSeverity, DAY, Lifetime};
@@ -66,8 +68,9 @@ section! {
         /// Whether only those count that a newer version of the package fixes. Default: false.
         default(false) fixable_only: bool,
         /// How many of a severity may be there; more fail the check.
-        default(IndexMap::new()) max: IndexMap<Vulnerability, Whole<0, 1_000_000>> => IndexMap<Vulnerability, u32>,
-        /// What a vulnerability does that is known to be exploited, whatever its severity. It takes `known-exploited-file`.
+        default(IndexMap::new()) max: Map<Vulnerability, Whole<0, 1_000_000>> => IndexMap<Vulnerability, u32>,
+        /// What a vulnerability does that is known to be exploited, whatever its severity. It takes
+        /// `known-exploited-file`.
         default(CheckSeverity::Off) known_exploited: CheckSeverity,
         /// The catalogue of known exploited vulnerabilities, as CISA publishes it in JSON.
         optional known_exploited_file: Lit<FilePath> => String,

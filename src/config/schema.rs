@@ -5,13 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::configuration::RawConfiguration;
-use super::section::exclusive;
+use super::section::at_most_one;
 
 /// What a service overrides: the environment's settings, of which nothing is required.
 pub(super) const OVERRIDE: &str = "Override";
-
-/// Where the schema is published.
-const ID: &str = "https://raw.githubusercontent.com/tidegate/tidegate/main/schema/tidegate.schema.json";
 
 /// The JSON schema (draft 2020-12) of a configuration.
 #[must_use]
@@ -19,8 +16,7 @@ pub fn schema() -> Value {
     let settings = schemars::generate::SchemaSettings::draft2020_12();
     let mut schema = settings.into_generator().into_root_schema_for::<RawConfiguration>().to_value();
     relax_overrides(&mut schema);
-    plain_names(&mut schema);
-    schema["$id"] = json!(ID);
+    plain(&mut schema);
     schema["title"] = json!("Tidegate configuration");
     schema
 }
@@ -91,7 +87,7 @@ fn relax(definition: &mut Value) {
     if let Some(keys) = choice {
         object.remove("oneOf");
         if let Some(all) = object.entry("allOf").or_insert_with(|| json!([])).as_array_mut() {
-            all.extend(exclusive(&keys));
+            all.push(at_most_one(&keys));
         }
     }
 }
@@ -111,25 +107,29 @@ fn references(definition: &mut Value) -> Vec<&mut String> {
     found
 }
 
-/// Takes the `Raw` off the names: it says something about the program and nothing about the file.
-fn plain_names(schema: &mut Value) {
-    let plain = |name: &str| name.strip_prefix("Raw").unwrap_or(name).to_owned();
+/// Takes the `Raw` off the names, which says something about the program and nothing about the file, and the line
+/// breaks out of the descriptions.
+fn plain(schema: &mut Value) {
+    let name_of = |name: &str| name.strip_prefix("Raw").unwrap_or(name).to_owned();
     match schema {
         Value::Object(object) => {
             if let Some(Value::Object(definitions)) = object.get_mut("$defs") {
                 *definitions = std::mem::take(definitions)
                     .into_iter()
-                    .map(|(name, value)| (plain(&name), value))
+                    .map(|(name, value)| (name_of(&name), value))
                     .collect::<Map<_, _>>();
             }
             if let Some(Value::String(reference)) = object.get_mut("$ref")
                 && let Some(name) = reference.strip_prefix("#/$defs/")
             {
-                *reference = format!("#/$defs/{}", plain(name));
+                *reference = format!("#/$defs/{}", name_of(name));
             }
-            object.values_mut().for_each(plain_names);
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.replace('\n', " ");
+            }
+            object.values_mut().for_each(plain);
         }
-        Value::Array(items) => items.iter_mut().for_each(plain_names),
+        Value::Array(items) => items.iter_mut().for_each(plain),
         _ => {}
     }
 }

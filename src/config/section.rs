@@ -2,8 +2,9 @@
 //!
 //! [`section!`] makes two types of one list of keys. The *raw* one mirrors the file: every key may be absent, unknown
 //! keys are errors, the doc comments become the schema's descriptions, and a service's override can be merged into it.
-//! The *checked* one is what the rest of the program reads. A key is declared as `mode key: how it is written => what it means` (or one type
-//! for both); the modes are:
+//! The *checked* one is what the rest of the program reads.
+//!
+//! A key is declared as `mode key: how it is written => what it means`, or with one type for both. The modes are:
 //!
 //! | mode | when the key is absent |
 //! |---|---|
@@ -12,8 +13,8 @@
 //! | `default(…)` | the checked value is this |
 //! | `always` | the checked value is a section in which every key is absent |
 //!
-//! `one_of ["a", "b"]` and `at_most_one_of ["a", "b"]` name keys that are a choice. `finish` names a function that looks
-//! at the section as a whole and may turn it into another type, which is then the checked one.
+//! `one_of ["a", "b"]` and `at_most_one_of ["a", "b"]` name keys that are a choice. `finish` names a function that
+//! looks at the section as a whole and may turn it into another type, which is then the checked one.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
@@ -137,7 +138,7 @@ pub(super) fn shape(schema: &mut Schema, required: &[String], choices: &[Choice]
             let one: Vec<Value> = choice.keys.iter().map(|key| json!({ "required": [key] })).collect();
             schema.insert("oneOf".to_owned(), json!(one));
         } else {
-            all.extend(exclusive(choice.keys));
+            all.push(at_most_one(choice.keys));
         }
     }
     if !all.is_empty() {
@@ -145,10 +146,11 @@ pub(super) fn shape(schema: &mut Schema, required: &[String], choices: &[Choice]
     }
 }
 
-/// "Not both", for each two of the keys.
-pub(super) fn exclusive<S: AsRef<str>>(keys: &[S]) -> Vec<Value> {
-    let pairs = keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| (one, other)));
-    pairs.map(|(one, other)| json!({ "not": { "required": [one.as_ref(), other.as_ref()] } })).collect()
+/// "At most one of the keys".
+pub(super) fn at_most_one<S: AsRef<str>>(keys: &[S]) -> Value {
+    let each: Vec<Value> = keys.iter().map(|key| json!({ "required": [key.as_ref()] })).collect();
+    let none = json!({ "not": { "anyOf": each } });
+    json!({ "oneOf": each.into_iter().chain([none]).collect::<Vec<_>>() })
 }
 
 /// See the module.
@@ -182,7 +184,10 @@ macro_rules! section {
         $(, at_most_one_of [$($other:literal),+ $(,)?])*
         $(, finish $finish:path => $final:ty)?
         {
-            $( $(#[doc = $field_doc:literal])* $mode:ident $(($default:expr))? $field:ident : $ty:ty $(=> $is:ty)? ),* $(,)?
+            $(
+                $(#[doc = $field_doc:literal])*
+                $mode:ident $(($default:expr))? $field:ident : $ty:ty $(=> $is:ty)?
+            ),* $(,)?
         }
     ) => {
         $(#[doc = $doc])*
@@ -197,7 +202,11 @@ macro_rules! section {
         #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping")]
         #[schemars(transform = $raw::shape)]
         pub(in $crate::config) struct $raw {
-            $( $(#[doc = $field_doc])* #[serde(default)] pub(in $crate::config) $field: $crate::config::section::Key<$ty>, )*
+            $(
+                $(#[doc = $field_doc])*
+                #[serde(default)]
+                pub(in $crate::config) $field: $crate::config::section::Key<$ty>,
+            )*
         }
 
         impl $raw {
@@ -233,7 +242,8 @@ macro_rules! section {
                 let checked = {
                     // Every key is looked at before the first wrong one ends it.
                     $( let $field = $crate::config::section::section!(
-                        @read $mode ($($default)?) self.$field, at, $crate::config::section::key(stringify!($field)), checker
+                        @read $mode ($($default)?)
+                        self.$field, at, $crate::config::section::key(stringify!($field)), checker
                     ); )*
                     $name { $( $field: $field?, )* }
                 };
@@ -289,6 +299,22 @@ macro_rules! words {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.name())
+            }
+        }
+
+        impl $crate::config::literal::Literal for $name {
+            type Value = Self;
+            const WANTED: &'static str = "a word that is known here";
+
+            fn words() -> Vec<&'static str> {
+                Self::ALL.iter().map(|word| word.name()).collect()
+            }
+
+            fn read(text: &str) -> Result<Self, $crate::config::literal::NotOne> {
+                Self::ALL.iter().copied().find(|word| word.name() == text).ok_or_else(|| {
+                    $crate::config::literal::NotOne::because("is not known here")
+                        .with_fix($crate::config::suggest::fix(text, Self::words(), "words"))
+                })
             }
         }
 

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::check::Checker;
-use super::literal::{Lit, OneOrMany};
-use super::names::{FilePath, Line, Pattern, WholePattern};
+use super::collection::OneOrMany;
+use super::literal::Lit;
+use super::matching::{Pattern, WholePattern};
+use super::names::{FilePath, Line};
 use super::path::Path;
 use super::section::{section, words};
 

@@ -63,7 +63,7 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, InvalidSize> {
         let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
-        let unit = unit.trim_start();
+        let unit = unit.strip_prefix(' ').unwrap_or(unit);
         let factor =
             UNITS.iter().find(|(name, _)| *name == unit || (*name == "kB" && unit == "KB")).map(|(_, factor)| *factor);
         let bytes = factor.and_then(|factor| times(number, factor));
@@ -86,7 +86,7 @@ fn times(number: &str, factor: u64) -> Option<u64> {
 impl fmt::Display for Size {
     /// The largest unit in which it is whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, factor): &&(&str, u64)| self.0 >= *factor && self.0 % factor == 0;
+        let fits = |(_, factor): &&(&str, u64)| self.0 >= *factor && self.0.is_multiple_of(*factor);
         let (unit, factor) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
@@ -170,7 +170,7 @@ impl<const MAX: u32> Literal for PercentSyntax<MAX> {
     const PATTERN: Option<&'static str> = Some(r"^[0-9]{1,4}(\.[0-9]{1,2})? ?%$");
 
     fn read(text: &str) -> Result<Percent, NotOne> {
-        let number = text.strip_suffix('%').map(str::trim_end);
+        let number = text.strip_suffix('%').map(|number| number.strip_suffix(' ').unwrap_or(number));
         let points = number.and_then(|number| times(number, 100)).and_then(|points| u32::try_from(points).ok());
         match points {
             Some(points) if points <= MAX * 100 => Ok(Percent(points)),

@@ -67,11 +67,7 @@ impl Source {
             .and_then(|opened| opened.take(MAX_BYTES + 1).read_to_end(&mut bytes))
             .map_err(unreadable)?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(ConfigError::of_file(
-                &name,
-                "the file is larger than 1 MiB",
-                "check that `config` names the configuration; a configuration this long cannot be reviewed",
-            ));
+            return Err(too_large(&name));
         }
         let text = String::from_utf8(bytes)
             .map_err(|_| ConfigError::of_file(&name, "the file is not UTF-8 text", "save it as UTF-8"))?;
@@ -93,8 +89,11 @@ impl Source {
     /// The text as a tree.
     ///
     /// # Errors
-    /// It is empty, not YAML or JSON, or something that is refused in both.
+    /// It is empty, too large, not YAML or JSON, or something that is refused in both.
     pub(super) fn tree(&self) -> Result<Tree, ConfigError> {
+        if self.text.len() as u64 > MAX_BYTES {
+            return Err(too_large(&self.file));
+        }
         let progress = Progress::default();
         let tree = match self.format {
             Format::Json => self.json_tree(&progress),
@@ -148,17 +147,21 @@ impl Source {
             return self.whole("its aliases unfold without end", "write the values out, or use fewer aliases");
         }
         if said.contains("recursion limit") {
-            let position = position.filter(|_| false);
             return self.error(&Path::default(), position, "is nested too deeply", "write it flatter");
         }
         let line = position.and_then(|(line, _)| self.text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
         if line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t') {
             return self.error(&Path::default(), position, "a tab is used for indentation", "indent with spaces");
         }
+        if said.contains(tree::TEXT_KEY) {
+            let fix = "write text as the key; a template needs quotes: `\"{{ digest }}\"`";
+            return self.error(&progress.path(), position, "has a mapping or a list as a key", fix);
+        }
         // What the parser says begins with a path of its own and holds the position a second time.
         let said = position
             .map_or(said.clone(), |(line, column)| said.replacen(&format!(" at line {line} column {column}"), "", 1));
         let said = said.rsplit_once(": ").map_or(said.as_str(), |(_, said)| said);
+        let said = said.split(", while").next().unwrap_or_default();
         let fix = "correct the syntax there; text with `: `, ` #`, `{{` or `*` at its beginning needs quotes";
         self.error(&Path::default(), position, format!("is not valid YAML: {}", shortened(said)), fix)
     }
@@ -177,7 +180,9 @@ impl Source {
     ) -> ConfigError {
         let mut error = ConfigError::of_file(&self.file, message, fix);
         let (line, column) = position.unwrap_or((1, 1));
-        (error.line, error.column, error.path) = (Some(line), Some(column), path.to_string());
+        // A file of 1 MiB has fewer lines and columns than fit.
+        (error.line, error.column) = (u32::try_from(line).ok(), u32::try_from(column).ok());
+        error.path = path.to_string();
         error
     }
 
@@ -215,6 +220,14 @@ impl Source {
     }
 }
 
+fn too_large(file: &str) -> ConfigError {
+    ConfigError::of_file(
+        file,
+        "the file is larger than 1 MiB",
+        "check that `config` names the configuration; a configuration this long cannot be reviewed",
+    )
+}
+
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.file)
@@ -243,7 +256,7 @@ mod tests {
         // What was not written is shown where it would have to be.
         assert_eq!(position(&yaml, &Path::default().keys(["a", "d", "missing"]), false), "3:3");
         // The surrogate pair is no YAML: the JSON parser tells, by the end of the value.
-        assert_eq!(position(&json, &item, false), "2:32");
+        assert_eq!(position(&json, &item, false), "2:33");
         assert_eq!(position(&json, &Path::default().keys(["a", "b"]), true), "2:4");
     }
 }

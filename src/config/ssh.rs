@@ -1,7 +1,9 @@
 //! Hosts that are reached over SSH.
 
-use super::literal::{Lit, NonEmpty, OneOrMany, Port};
+use super::collection::{NonEmpty, OneOrMany};
+use super::literal::Lit;
 use super::names::{HostKey, UserName};
+use super::number::Port;
 use super::secret::{Secret, SecretText};
 use super::section::section;
 use super::template::{Template, TemplateText};

@@ -23,7 +23,7 @@ pub(super) fn listed(names: &[&str]) -> String {
 fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', ' '], "-");
     let name = plain(name);
-    let allowed = 1 + name.chars().count() / 4;
+    let allowed = (name.chars().count() / 4).max(1);
     known
         .iter()
         .map(|candidate| (strsim::osa_distance(&name, &plain(candidate)), *candidate))
@@ -41,6 +41,7 @@ mod tests {
         let known = ["retries", "interval", "timeout"];
         assert_eq!(fix("retreis", known, "keys"), "did you mean `retries`?");
         assert_eq!(fix("TIMEOUT", known, "keys"), "did you mean `timeout`?");
+        assert_eq!(fix("severe", ["high", "never"], "words"), "the words here are `high` and `never`");
         assert_eq!(fix("probes", known, "keys"), "the keys here are `retries`, `interval` and `timeout`");
         assert_eq!(fix("x", [], "keys"), "there are no keys here: delete it");
     }

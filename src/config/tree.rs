@@ -83,9 +83,11 @@ impl Tree {
         matches!(self, Self::List(_) | Self::Map(_))
     }
 
-    /// Calls `leaf` with the path of each scalar below, and the scalar.
+    /// Calls `leaf` with each value below that holds no other, and its path: scalars, empty mappings, empty lists.
     pub(super) fn leaves<'t>(&'t self, at: &Path, leaf: &mut impl FnMut(&Path, &'t Self)) {
         match self {
+            Self::Map(entries) if entries.is_empty() => leaf(at, self),
+            Self::List(items) if items.is_empty() => leaf(at, self),
             Self::Map(entries) => {
                 entries.iter().for_each(|(key, value)| value.leaves(&at.key(key.as_str()), leaf));
             }
@@ -247,6 +249,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
+/// What a parser says it expected where a key is a mapping or a list: most often a template without quotes.
+pub(super) const TEXT_KEY: &str = "a key that is text";
+
 struct KeyReader<'p>(&'p Progress, &'p std::collections::HashSet<String>);
 
 impl<'de> de::DeserializeSeed<'de> for KeyReader<'_> {
@@ -261,7 +266,7 @@ impl<'de> Visitor<'de> for KeyReader<'_> {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key that is text")
+        f.write_str(TEXT_KEY)
     }
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<String, E> {

@@ -8,7 +8,7 @@ use super::source::Problem;
 use super::tree::Tree;
 use crate::promotion::fault::Code;
 
-/// A scalar that somebody wrote and that matters for an environment.
+/// A value that somebody wrote and that matters for an environment: a scalar, or a mapping or list with nothing in it.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     /// The service whose override it is; none for the environment's own and what is at the top.
@@ -19,10 +19,13 @@ pub(super) struct Written {
     root: usize,
     /// What it says, for keys that choose a word.
     word: Option<String>,
+    /// Whether there is nothing in it. An empty section says something all the same: `monitor: {}` is a window with
+    /// all defaults.
+    empty: bool,
 }
 
 impl Written {
-    /// Notes all scalars below `at`, whose keys count from `root` on.
+    /// Notes all that was written below `at`; its keys count from `root` on.
     pub(super) fn below(tree: &Tree, at: &Path, root: usize, service: Option<&str>, into: &mut Vec<Self>) {
         let Some(found) = tree.at(at) else { return };
         found.leaves(at, &mut |path, leaf| {
@@ -31,7 +34,8 @@ impl Written {
                 Tree::Bool(value) => Some(value.to_string()),
                 _ => None,
             };
-            into.push(Self { service: service.map(ToOwned::to_owned), path: path.clone(), root, word });
+            let service = service.map(ToOwned::to_owned);
+            into.push(Self { service, path: path.clone(), root, word, empty: leaf.is_container() });
         });
     }
 
@@ -64,8 +68,12 @@ impl<'f> Feature<'f> {
         self.keys.iter().zip(keys).take_while(|(wanted, (_, key))| **wanted == "*" || wanted == &key).count()
     }
 
-    fn covers(&self, keys: &[(usize, &str)], word: Option<&str>) -> bool {
-        self.agreement(keys) == self.keys.len() && self.word.is_none_or(|wanted| word == Some(wanted))
+    /// Whether the feature is what was written, or around it. An empty section is also covered by what could be in it.
+    fn covers(&self, written: &Written, keys: &[(usize, &str)]) -> bool {
+        let agreement = self.agreement(keys);
+        let around = agreement == self.keys.len();
+        let word = self.word.is_none_or(|wanted| written.word.as_deref() == Some(wanted));
+        (around && word) || (written.empty && agreement == keys.len())
     }
 }
 
@@ -85,7 +93,7 @@ pub fn unbuilt(environment: &Environment, services: &[&str], built: &[&str]) -> 
             continue;
         }
         let keys = written.keys();
-        if built.iter().any(|feature| feature.covers(&keys, written.word.as_deref())) {
+        if built.iter().any(|feature| feature.covers(written, &keys)) {
             continue;
         }
         // Where some of a section is built, the key below it is named, else the section.

@@ -1,21 +1,24 @@
 //! `validate`: what an image must be like.
 
-use crate::promotion::candidate::Platform;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
 use super::check::Checker;
+use super::collection::{Map, NonEmpty};
 use super::content::{Content, RawContent};
-use super::literal::{Lit, Map, NonEmpty};
-use super::names::{AnyPattern, Line, Pattern, PlatformSyntax, UserName};
+use super::image::PlatformSyntax;
+use super::literal::Lit;
+use super::matching::{AnyPattern, Pattern};
+use super::names::{Line, UserName};
 use super::path::Path;
 use super::scan::{RawScan, Scan};
 use super::section::{section, words};
 use super::signature::{Provenance, RawProvenance, RawSignature, Signature};
 use super::size::{Size, SizeSyntax};
 use super::time::PositiveDuration;
+use crate::promotion::candidate::Platform;
 
 words! {
     /// A check of an image whose severity can be chosen. That the image exists and is consistent cannot: without it
@@ -161,7 +164,7 @@ section! {
         /// The severities of checks that nothing is said about. Default: `standard`.
         default(Profile::Standard) profile: Profile,
         /// The severity of single checks, e.g. `user: warn`.
-        default(IndexMap::new()) severity: IndexMap<CheckName, CheckSeverity> => IndexMap<CheckName, CheckSeverity>,
+        default(IndexMap::new()) severity: Map<CheckName, CheckSeverity> => IndexMap<CheckName, CheckSeverity>,
         /// The platforms that must be there, e.g. `[linux/amd64, linux/arm64]`.
         default(Vec::new()) platforms: NonEmpty<Lit<PlatformSyntax>> => Vec<Platform>,
         /// How large an image may be, for each platform, compressed.
@@ -315,8 +318,8 @@ section! {
     }
 }
 
-/// A duration that is not zero, of which the longest that makes sense is years.
+/// How old something may be.
 pub(super) type Lifetime = Lit<PositiveDuration>;
 
-/// A day, in which the age of reports and grace periods are thought of.
+/// A day.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);

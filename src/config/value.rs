@@ -10,8 +10,9 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::{Check, Checker, Merge};
+use super::collection::Map;
 use super::error::ConfigError;
-use super::literal::{Literal, Map, NotOne};
+use super::literal::{Literal, NotOne};
 use super::path::Path;
 use super::secret::{Secret, SecretText};
 use super::template::{RenderError, Template, check_text};

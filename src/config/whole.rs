@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::check::{Check, Checker, Merge};
+use super::check::{Check as _, Checker, Merge as _};
 use super::configuration::{Parts, RawConfiguration, Service};
 use super::environment::{Environment, RawSettings, Settings};
-use super::literal::literal;
+use super::image::invalid;
+use super::literal::{NotOne, literal};
 use super::names::EnvironmentName;
 use super::path::{Path, shortened};
 use super::section::Key;
@@ -18,17 +19,28 @@ use super::template::Template;
 use super::tree::Tree;
 use super::unbuilt::Written;
 use crate::promotion::fault::Code;
-use crate::promotion::image::{Reference, Repository, Tag};
+use crate::promotion::image::{InvalidReference, Reference, Repository, Tag};
+
+/// The most services of one file: each is looked at in each environment.
+const MAX_SERVICES: usize = 500;
+
+/// The most environments of one file.
+const MAX_ENVIRONMENTS: usize = 100;
 
 /// Checks it all. `None` where something is wrong; the checker then has all that is.
 pub(super) fn check(raw: &RawConfiguration, tree: &Tree, checker: &mut Checker<'_>) -> Option<Parts> {
     let top = Path::default();
-    for (key, empty) in [
-        ("services", raw.services.0.as_ref().is_some_and(|services| services.0.is_empty())),
-        ("environments", raw.environments.0.as_ref().is_some_and(|environments| environments.0.is_empty())),
+    for (key, count, most) in [
+        ("services", raw.services.0.as_ref().map(|services| services.0.len()), MAX_SERVICES),
+        ("environments", raw.environments.0.as_ref().map(|environments| environments.0.len()), MAX_ENVIRONMENTS),
     ] {
-        if empty {
-            checker.key_problem(&top.key(key), "names none", "add one");
+        match count {
+            Some(0) => checker.key_problem(&top.key(key), "names none", "add one"),
+            Some(count) if count > most => {
+                checker.key_problem(&top.key(key), format!("names {count}, and {most} are the most"), "split the file");
+                return None;
+            }
+            _ => {}
         }
     }
     if raw.environments.0.is_none() {
@@ -327,24 +339,23 @@ fn target(
         });
         return None;
     };
-    let tag = fixed(tag, service, name)?.parse::<Tag>().map_err(|error| ("tag", error));
-    let repository = match &settings.repository {
-        Some(template) => fixed(template, service, name)?.parse::<Repository>().map_err(|error| ("repository", error)),
-        None => Ok(image.clone()),
+    let mut made = |key: &str, text: &str, error: &InvalidReference| {
+        let NotOne { why, fix } = invalid(text, error);
+        in_settings(name, Some(service), checker, |base, checker| {
+            let message = format!("makes `{}` for service `{service}`, which {why}", shortened(text));
+            checker.problem(&base.key(key), message, fix.unwrap_or_default());
+        });
     };
-    match tag.and_then(|tag| repository.map(|repository| repository.tagged(tag))) {
-        Ok(target) => Some(target),
-        Err((key, error)) => {
-            in_settings(name, Some(service), checker, |base, checker| {
-                checker.problem(
-                    &base.key(key),
-                    format!("for service `{service}`: {error}"),
-                    "write it without names that do not fit",
-                );
-            });
-            None
+    let tag = fixed(tag, service, name)?;
+    let tag = tag.parse::<Tag>().inspect_err(|error| made("tag", &tag, error)).ok();
+    let repository = match &settings.repository {
+        Some(template) => {
+            let repository = fixed(template, service, name)?;
+            repository.parse().inspect_err(|error| made("repository", &repository, error)).ok()
         }
-    }
+        None => Some(image.clone()),
+    };
+    Some(repository?.tagged(tag?))
 }
 
 /// Checks that channels and environments that are named exist.
@@ -355,7 +366,10 @@ fn channels(raw: &RawConfiguration, environments: &IndexMap<String, Environment>
         for service in views {
             for (place, channel) in view(environment, service).rollback.escalate.iter().enumerate() {
                 if !channels.contains(&channel.as_str()) {
-                    let fix = suggest::fix(channel, channels.iter().copied(), "channels under `notify`");
+                    let fix = match channels.as_slice() {
+                        [] => "add it there".to_owned(),
+                        known => suggest::fix(channel, known.iter().copied(), "channels"),
+                    };
                     in_settings(name, service, checker, |base, checker| {
                         let at = base.keys(["rollback", "escalate"]).index(place);
                         checker.problem(&at, format!("there is no channel `{channel}` under `notify`"), fix);
@@ -367,7 +381,8 @@ fn channels(raw: &RawConfiguration, environments: &IndexMap<String, Environment>
     let known: Vec<&str> =
         raw.environments.0.iter().flat_map(|environments| environments.0.keys()).map(String::as_str).collect();
     for (name, channel) in raw.notify.0.iter().flat_map(|channels| &channels.0) {
-        for (place, environment) in channel.environments.0.iter().flat_map(super::literal::OneOrMany::texts).enumerate()
+        for (place, environment) in
+            channel.environments.0.iter().flat_map(super::collection::OneOrMany::texts).enumerate()
         {
             if !known.contains(&environment) {
                 let fix = suggest::fix(environment, known.iter().copied(), "environments");

@@ -124,15 +124,14 @@ async fn refuse(work: &mut Work<'_>, fault: Fault) -> Result<(), Fault> {
 async fn under<T>(heartbeat: Option<&Heartbeat>, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let Some(heartbeat) = heartbeat else { return work.await };
     tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            standing = heartbeat.lost() => match standing {
-                Standing::Gone => return Err(Fault::new(Code::LeaseLost, "another visit has taken over this environment")),
-                // The ledger is away, and nobody is known to have taken the lease: what was begun is finished.
-                Standing::Unrenewed | Standing::Held => return work.await,
-            },
-        }
+    tokio::select! {
+        done = &mut work => done,
+        standing = heartbeat.lost() => match standing {
+            Standing::Gone => Err(Fault::new(Code::LeaseLost, "another visit has taken over this environment")),
+            // The ledger is away, and nobody is known to have taken the lease: what was begun is finished. Whoever has
+            // taken it is met at the next event.
+            Standing::Unrenewed | Standing::Held => work.await,
+        },
     }
 }
 

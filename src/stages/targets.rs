@@ -14,7 +14,11 @@ use crate::registry::{Class, Registries};
 ///
 /// # Errors
 /// What keeps it from looking.
-pub(super) async fn place(registries: &Registries, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, Fault> {
+pub(super) async fn place(
+    registries: &Registries,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Option<Digest>, Fault> {
     match registries.head(&repository.tagged(tag.clone()), Class::Look).await {
         Ok(head) => Ok(head.map(|head| head.digest)),
         Err(error) if error.may_be_absent() => Ok(None),

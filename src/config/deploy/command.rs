@@ -5,7 +5,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::config::check::Checker;
-use crate::config::literal::{Lit, NonEmpty};
+use crate::config::collection::NonEmpty;
+use crate::config::literal::Lit;
 use crate::config::names::FilePath;
 use crate::config::path::Path;
 use crate::config::section::section;

@@ -6,8 +6,10 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::config::check::Checker;
-use crate::config::literal::{Lit, NonEmpty, OneOrMany, Port, Whole};
+use crate::config::collection::{NonEmpty, OneOrMany};
+use crate::config::literal::Lit;
 use crate::config::names::{FilePath, HostKey, UserName};
+use crate::config::number::{Port, Whole};
 use crate::config::path::Path;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::section::section;

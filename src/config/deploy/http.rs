@@ -6,9 +6,11 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::config::check::Checker;
-use crate::config::literal::Map;
-use crate::config::literal::{Lit, NonEmpty, OneOrMany};
-use crate::config::names::{FilePath, Line, Pointer, PointerSyntax, Status, StatusSyntax, UrlSyntax};
+use crate::config::collection::Map;
+use crate::config::collection::{NonEmpty, OneOrMany};
+use crate::config::literal::Lit;
+use crate::config::matching::{Pointer, PointerSyntax};
+use crate::config::names::{FilePath, Line, Status, StatusSyntax, UrlSyntax};
 use crate::config::path::Path;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::section::{section, words};
@@ -102,8 +104,8 @@ section! {
         default("x-fencing-token".to_owned()) fencing_header: Lit<HeaderName> => String,
         /// The call that puts the candidate in place.
         required promote: In<Deployment, RawCall> => Call,
-        /// The call that puts an earlier version in place; `digest` and `version` are then those of the target. Default:
-        /// `promote`.
+        /// The call that puts an earlier version in place; `digest` and `version` are then those of the target.
+        /// Default: `promote`.
         optional rollback: In<Deployment, RawCall> => Call,
         /// The call that tells how far it is. `response` is the answer to `promote` or `rollback`. Without it that
         /// answer is the outcome.

@@ -6,8 +6,10 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::config::check::Checker;
-use crate::config::literal::{Lit, Literal, Map, NonEmpty, NotOne};
-use crate::config::names::{JsonPath, JsonPathSyntax, Region, RoleArn, UrlSyntax};
+use crate::config::collection::{Map, NonEmpty};
+use crate::config::literal::{Lit, Literal, NotOne};
+use crate::config::matching::{JsonPath, JsonPathSyntax};
+use crate::config::names::{Region, RoleArn, UrlSyntax};
 use crate::config::path::Path;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::section::section;
@@ -19,7 +21,10 @@ use crate::config::value::{Json, JsonText};
 section! {
     /// An AWS Lambda function. Credentials come from the step's environment, unless `role` or `credentials` say
     /// otherwise.
-    pub struct LambdaDriver from RawLambdaDriver, at_most_one_of ["role", "credentials"], finish lambda => LambdaDriver {
+    pub struct LambdaDriver from RawLambdaDriver,
+        at_most_one_of ["role", "credentials"],
+        finish lambda => LambdaDriver
+    {
         /// The function's name.
         required function: In<Deployment, TemplateText> => Template,
         /// The alias that traffic goes to. Default: none; the function's latest code is what runs.

@@ -36,13 +36,13 @@ pub enum Driver {
     /// By a deployment API.
     Http(Box<HttpDriver>),
     /// By another workflow.
-    Workflow(WorkflowDriver),
+    Workflow(Box<WorkflowDriver>),
     /// By Docker Compose on hosts that are reached over SSH.
     Compose(Box<ComposeDriver>),
     /// As an AWS Lambda function.
     Lambda(Box<LambdaDriver>),
     /// By a program.
-    Command(CommandDriver),
+    Command(Box<CommandDriver>),
 }
 
 impl Driver {
@@ -80,8 +80,8 @@ section! {
 
 fn deploy(keys: DeployKeys, _: &[String], _: &Path, _: &mut Checker<'_>) -> Option<Driver> {
     None.or(keys.http.map(Box::new).map(Driver::Http))
-        .or(keys.workflow.map(Driver::Workflow))
+        .or(keys.workflow.map(Box::new).map(Driver::Workflow))
         .or(keys.compose.map(Box::new).map(Driver::Compose))
         .or(keys.lambda.map(Box::new).map(Driver::Lambda))
-        .or(keys.command.map(Driver::Command))
+        .or(keys.command.map(Box::new).map(Driver::Command))
 }

@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::config::check::Checker;
-use crate::config::literal::{Lit, Map};
+use crate::config::collection::Map;
+use crate::config::literal::Lit;
 use crate::config::names::{EventType, GithubRepository, Line, WorkflowFile};
 use crate::config::path::Path;
 use crate::config::secret::{Secret, SecretText};
@@ -75,8 +76,8 @@ section! {
         optional r#ref: In<Deployment, TemplateText> => Template,
         /// The inputs of `file`. They are shown on GitHub: no secret belongs into them.
         default(IndexMap::new()) inputs: In<Deployment, Map<Line, TemplateText>> => IndexMap<String, Template>,
-        /// The input of `file` that a nonce is put into, so that the run is found where GitHub does not tell which one it
-        /// has started. The workflow must show it in its `run-name`.
+        /// The input of `file` that a nonce is put into, so that the run is found where GitHub does not tell which one
+        /// it has started. The workflow must show it in its `run-name`.
         optional correlation_input: Lit<Line> => String,
         /// What goes with `event`.
         default(IndexMap::new()) payload: In<Deployment, Map<Line, JsonText>> => IndexMap<String, Json>,
