@@ -1,1 +1,34 @@
-//! Stand-ins.
+//! Stand-ins for what Tidegate talks to, and launchers of the real things.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`registry`] | an OCI 1.1 registry inside the process, as strict as docker-registry, that fails on demand |
+//! | [`fault`] | rules that say which requests go wrong, and how |
+//! | [`log`] | what was asked of a server |
+//! | [`image`] | test images, sound and defective, and what is attached to images |
+//! | [`client`] | a registry client of the testbed's own: it pushes test images and says what a registry holds |
+//! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
+//! | [`authority`] | a certificate authority for local TLS |
+//!
+//! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
+//! ([`background`]), so a test may block its own thread. Nothing is printed, every server listens on a free port of
+//! the loopback interface, and everything stops when its handle is dropped.
+//!
+//! What cannot be done (a port that cannot be bound, a program that is not installed) panics with a clear message:
+//! a stand-in that is silently absent would make a test pass that proves nothing.
+
+pub mod authority;
+pub mod background;
+mod child;
+pub mod client;
+mod connector;
+pub mod digest;
+pub mod docker_registry;
+pub mod fault;
+mod front;
+pub mod image;
+pub mod log;
+mod random;
+pub mod registry;
+mod server;
+pub mod tokens;

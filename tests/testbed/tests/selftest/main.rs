@@ -1,0 +1,6 @@
+//! The stand-ins, tested by themselves and beside the real things.
+
+mod docker_registry;
+mod faults;
+mod images;
+mod registry;
