@@ -8,6 +8,7 @@
 //! | [`action`] | the runner's contract: inputs, outputs, workflow commands, job summary, signals |
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
 //!
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
@@ -15,6 +16,7 @@
 
 pub mod action;
 mod crashpoint;
+pub mod github;
 pub mod http;
 pub mod ledger;
 pub mod promotion;
