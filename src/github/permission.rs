@@ -68,7 +68,8 @@ impl Needs {
     pub fn of_header(text: &str) -> Self {
         let permission = |text: &str| {
             let (name, access) = text.trim().split_once('=')?;
-            (name != "metadata").then(|| Permission::new(name, access))
+            let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+            (word(name) && word(access) && name != "metadata").then(|| Permission::new(name, access))
         };
         let sets = text.split(';').map(|set| set.split(',').filter_map(permission).collect::<Vec<_>>());
         Self(sets.filter(|set| !set.is_empty()).collect())
