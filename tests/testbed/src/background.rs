@@ -23,7 +23,7 @@ pub(crate) fn handle() -> &'static Handle {
 /// Runs a future on the testbed's runtime and blocks the calling thread until it is done.
 ///
 /// It may be called inside another runtime too. It must not be called on the testbed's own runtime, e.g. in
-/// [`crate::registry::Action::Call`].
+/// [`crate::fault::Action::Call`].
 ///
 /// # Panics
 /// When the future panics.

@@ -69,7 +69,8 @@ impl Program {
         let mut starter = command_in(account);
         starter.arg("--pdeathsig").arg("KILL").arg(command).args(arguments);
         starter.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
-        let child = spawn(starter).unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let child = spawn(starter)
+            .unwrap_or_else(|error| panic!("{name} cannot be started (by setpriv, of util-linux): {error}"));
         Self { name, child, log: log.to_owned() }
     }
 
@@ -152,6 +153,7 @@ pub(crate) fn output(command: &Path, arguments: &[&str], account: Option<&Accoun
 }
 
 /// Removes a directory when this process has ended, however it ends: statics are not dropped.
+#[expect(clippy::zombie_processes, reason = "the shell outlives this process, and nobody is left to wait for it")]
 pub(crate) fn remove_at_exit(directory: &Path) {
     // The shell waits for the end of its input, which nobody else holds open.
     let script = "read _; sleep 0.5; rm -rf -- \"$1\" || { sleep 3; rm -rf -- \"$1\"; }";
@@ -205,12 +207,12 @@ fn spawn(command: Command) -> std::io::Result<Child> {
     spawned.recv().expect("the spawning thread replies to every order")
 }
 
-/// A port of the loopback interface on which nothing listens at the moment.
+/// A port of the loopback interface on which nothing listens at the moment, e.g. for a server that is not there.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port on 127.0.0.1");
     listener.local_addr().expect("the listener has an address").port()
 }

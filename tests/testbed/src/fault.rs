@@ -110,12 +110,19 @@ pub enum Action {
     RemoveHeader(&'static str),
     /// Something of the test's own, before the request is looked at, e.g. moving a tag.
     Call(Arc<dyn Fn() + Send + Sync>),
+    /// Something of the test's own, after the request was carried out and before the answer is sent.
+    CallAfter(Arc<dyn Fn() + Send + Sync>),
 }
 
 impl Action {
     /// [`Action::Call`] of a closure.
     pub fn call(closure: impl Fn() + Send + Sync + 'static) -> Self {
         Self::Call(Arc::new(closure))
+    }
+
+    /// [`Action::CallAfter`] of a closure.
+    pub fn call_after(closure: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::CallAfter(Arc::new(closure))
     }
 
     /// A `Docker-Content-Digest` that is well formed and not the content's.
@@ -141,6 +148,7 @@ impl fmt::Debug for Action {
             Self::LoseAnswer => formatter.write_str("LoseAnswer"),
             Self::Corrupt => formatter.write_str("Corrupt"),
             Self::Call(_) => formatter.write_str("Call"),
+            Self::CallAfter(_) => formatter.write_str("CallAfter"),
         }
     }
 }

@@ -115,6 +115,10 @@ async fn after(action: &Action, response: Response<Body>) -> Result<Response<Bod
             parts.headers.insert(HeaderName::from_static(name), value);
             body
         }
+        Action::CallAfter(closure) => {
+            closure();
+            body
+        }
         Action::RemoveHeader(name) => {
             parts.headers.remove(*name);
             body

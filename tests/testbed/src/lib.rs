@@ -8,6 +8,9 @@
 //! | [`image`] | test images, sound and defective, and what is attached to images |
 //! | [`client`] | a registry client of the testbed's own: it pushes test images and says what a registry holds |
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
+//! | [`proxy`] | a proxy that logs what passes, and fails on demand |
+//! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
+//! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -28,7 +31,12 @@ pub mod fault;
 mod front;
 pub mod image;
 pub mod log;
+pub mod postgres;
+pub mod proxy;
 mod random;
 pub mod registry;
+pub mod runner;
 mod server;
 pub mod tokens;
+
+pub use child::free_port;

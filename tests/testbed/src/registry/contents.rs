@@ -1,6 +1,6 @@
 //! What a registry holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -39,6 +39,17 @@ pub struct Manifest {
     pub bytes: Bytes,
 }
 
+/// What a registry holds at one moment, by digests: two are equal when nothing was changed between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The tags and what they name, by repository.
+    pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// The manifests, by repository.
+    pub manifests: BTreeMap<String, BTreeSet<String>>,
+    /// The blobs, by repository.
+    pub blobs: BTreeMap<String, BTreeSet<String>>,
+}
+
 /// What a read of a tag sees.
 pub(super) enum Resolved {
     Digest(String),
@@ -50,6 +61,19 @@ impl Contents {
     #[must_use]
     pub fn repositories(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
+    }
+
+    /// What is there now, e.g. to find out later that nothing was changed.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (name, found) in self.lock().iter() {
+            let tags = found.tags.iter().map(|(name, tag)| (name.clone(), tag.digest.clone())).collect();
+            snapshot.tags.insert(name.clone(), tags);
+            snapshot.manifests.insert(name.clone(), found.manifests.keys().cloned().collect());
+            snapshot.blobs.insert(name.clone(), found.blobs.keys().cloned().collect());
+        }
+        snapshot
     }
 
     /// The tags of a repository, sorted; empty when there is no such repository.

@@ -40,7 +40,7 @@ use url::form_urlencoded;
 use self::access::Access;
 pub use self::access::Auth;
 pub(crate) use self::access::{Scope, User, basic};
-pub use self::contents::{Contents, Manifest};
+pub use self::contents::{Contents, Manifest, Snapshot};
 use self::error::Error;
 pub(crate) use self::lists::describe;
 use self::route::Route;

@@ -304,3 +304,25 @@ fn challenges_are_alike() {
         }
     }
 }
+
+/// A client that neither we nor the program wrote finds in our registry what we placed there, and copies it.
+#[test]
+fn skopeo_agrees() {
+    let (real, ours) = (DockerRegistry::start(), Registry::builder().auth(Auth::Token).user("ann", "secret").start());
+    let image = Image::index(&["linux/amd64", "linux/arm64"]).attestations().build();
+    image.place(ours.contents(), "acme/api", &["t"]);
+    let (there, back) =
+        (format!("docker://{}/acme/api:t", real.host()), format!("docker://{}/acme/web:t", ours.host()));
+    for (from, to, credentials) in
+        [(format!("docker://{}/acme/api:t", ours.host()), there.clone(), "--src-creds"), (there, back, "--dest-creds")]
+    {
+        let output = std::process::Command::new("skopeo")
+            .args(["--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false"])
+            .args(["--dest-tls-verify=false", credentials, "ann:secret", &from, &to])
+            .output()
+            .expect("skopeo is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(real.endpoint().client().digest("acme/api", "t").as_deref(), Some(image.digest()));
+    assert_eq!(ours.contents().digest("acme/web", "t").as_deref(), Some(image.digest()));
+}

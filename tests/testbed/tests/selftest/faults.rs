@@ -16,7 +16,7 @@ use testbed::registry::Registry;
 /// What comes over the wire until the server closes the connection, or is silent for a moment; and whether it closed.
 fn raw(registry: &Registry, request: &str) -> (Vec<u8>, bool) {
     let mut stream = TcpStream::connect(registry.host()).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
     stream.write_all(request.as_bytes()).expect("the request is sent");
     let mut received = Vec::new();
     let mut buffer = [0; 4096];

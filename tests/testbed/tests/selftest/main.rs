@@ -3,4 +3,7 @@
 mod docker_registry;
 mod faults;
 mod images;
+mod postgres;
+mod proxy;
 mod registry;
+mod runner;

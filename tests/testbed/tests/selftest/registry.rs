@@ -46,10 +46,10 @@ fn placing_is_the_same_as_pushing() {
     let image = image.clone().with(Artifact::new("a/b").subject(image.root()).build()).with_fallback_tags();
     image.push(&pushed.endpoint().client(), "acme/api", &["x"]).expect("a sound image is accepted");
     image.place(placed.contents(), "acme/api", &["x"]);
-    let (pushed, placed) = (pushed.contents(), placed.contents());
-    assert_eq!(pushed.tags("acme/api"), placed.tags("acme/api"));
-    assert_eq!(pushed.manifests("acme/api"), placed.manifests("acme/api"));
-    assert_eq!(pushed.blobs("acme/api"), placed.blobs("acme/api"));
+    assert_eq!(pushed.contents().snapshot(), placed.contents().snapshot());
+    let before = placed.contents().snapshot();
+    placed.contents().put_tag("acme/api", "x", &sha256(b""));
+    assert_ne!(placed.contents().snapshot(), before);
 }
 
 #[test]
@@ -310,8 +310,8 @@ fn tls_with_an_authority_of_its_own() {
     assert!(registry.url().starts_with("https://127.0.0.1:"));
     let image = Image::manifest("linux/amd64").build();
     image.push(&registry.endpoint().client(), "a", &["t"]).expect("an image is accepted");
-    let opened = registry.endpoint().client().request(&Method::POST, "/v2/a/blobs/uploads/", &[], Bytes::new());
-    assert!(opened.headers().contains_key(header::LOCATION));
+    let answer = registry.endpoint().client().request(&Method::GET, "/v2/", &[], Bytes::new());
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
     assert!(authority.file().exists());
     let other = Endpoint { authority: Some(Authority::new()), ..registry.endpoint() };
     let refused = other.client().try_request(&Method::GET, "/v2/", &[], Bytes::new());
