@@ -31,8 +31,8 @@ const EVENT_TYPE: usize = 100;
 const PAYLOAD_KEYS: usize = 10;
 const PAYLOAD_BYTES: usize = 64 * 1024;
 
-/// How long a run that was started may take to appear.
-const APPEARANCE: Duration = Duration::from_secs(60);
+/// How long a run that was started may usually take to appear.
+pub const APPEARANCE: Duration = Duration::from_secs(60);
 
 /// How often it is looked for in that time.
 const LOOKS: u32 = 12;
@@ -52,6 +52,8 @@ pub struct WorkflowDispatch {
     /// The text by which the run can be told from others: it stands in an input, and the workflow shows it in its
     /// `run-name`.
     pub nonce: Option<String>,
+    /// How long the run may take to appear, where GitHub does not tell which it is; usually [`APPEARANCE`].
+    pub appears_within: Duration,
 }
 
 /// An event of our own that starts workflows.
@@ -64,6 +66,8 @@ pub struct RepositoryDispatch {
     /// The text by which the run can be told from others: it stands in the payload, and the workflow shows it in its
     /// `run-name`.
     pub nonce: Option<String>,
+    /// How long the run may take to appear, where GitHub does not tell which it is; usually [`APPEARANCE`].
+    pub appears_within: Duration,
 }
 
 /// A workflow run that was started.
@@ -100,6 +104,7 @@ struct Start<'a> {
     /// Among which runs it is found.
     filter: RunFilter,
     nonce: Option<&'a str>,
+    appears_within: Duration,
     /// The newest run from before.
     before: u64,
 }
@@ -124,7 +129,7 @@ impl GitHub {
             event: Some("workflow_dispatch".to_owned()),
             ..RunFilter::default()
         };
-        let start = self.prepare(repository, filter, dispatch.nonce.as_deref()).await?;
+        let start = self.prepare(repository, filter, dispatch.nonce.as_deref(), dispatch.appears_within).await?;
         let what = format!("starting the workflow {} in {repository}", dispatch.workflow);
         let path = repository.path(&["actions", "workflows", &dispatch.workflow, "dispatches"]);
         let request = self.request(Method::POST, &path, CLASS, what)?.needs("actions", "write");
@@ -175,7 +180,7 @@ impl GitHub {
                 Err(error) => Err(error),
             };
         }
-        let start = self.prepare(repository, filter, dispatch.nonce.as_deref()).await?;
+        let start = self.prepare(repository, filter, dispatch.nonce.as_deref(), dispatch.appears_within).await?;
         self.start(&request, &start).await.map(Some)
     }
 
@@ -220,10 +225,11 @@ impl GitHub {
         repository: &'a RepositoryName,
         filter: RunFilter,
         nonce: Option<&'a str>,
+        appears_within: Duration,
     ) -> Result<Start<'a>, GitHubError> {
         let newest = self.newest_workflow_runs(repository, &filter, 1).await?;
         let before = newest.first().map_or(0, |run| run.id);
-        Ok(Start { repository, filter, nonce, before })
+        Ok(Start { repository, filter, nonce, appears_within, before })
     }
 
     /// Starts a run. When GitHub fails, the run may have been started all the same: only where a nonce would show it, and
@@ -234,7 +240,7 @@ impl GitHub {
             let error = match self.send(request).await {
                 Ok(answer) if answer.status == StatusCode::NO_CONTENT => {
                     let found = self.find_started(request, start).await?;
-                    return found.ok_or_else(|| never_appeared(request));
+                    return found.ok_or_else(|| never_appeared(request, start));
                 }
                 Ok(answer) => match decode::<DetailsModel>(&answer.body, &request.what) {
                     Ok(details) => {
@@ -262,7 +268,7 @@ impl GitHub {
     async fn find_started(&self, request: &Request, start: &Start<'_>) -> Result<Option<Started>, GitHubError> {
         for look in 0..LOOKS {
             if look > 0 {
-                self.pause(APPEARANCE / LOOKS, request).await?;
+                self.pause(start.appears_within / LOOKS, request).await?;
             }
             let newest = self.newest_workflow_runs(start.repository, &start.filter, PAGE).await?;
             if let Some(started) = ours(request, start, newest)? {
@@ -296,8 +302,8 @@ fn uncertain(request: &Request, error: &GitHubError, why: &str) -> GitHubError {
     GitHubError::Uncertain { what: request.what.clone(), why: format!("{error}; {why}") }
 }
 
-fn never_appeared(request: &Request) -> GitHubError {
-    let time = humantime::format_duration(APPEARANCE);
+fn never_appeared(request: &Request, start: &Start<'_>) -> GitHubError {
+    let time = humantime::format_duration(start.appears_within);
     GitHubError::Uncertain {
         what: request.what.clone(),
         why: format!("GitHub has taken it, and within {time} no run of it has appeared"),
@@ -342,7 +348,9 @@ mod tests {
         let repository: RepositoryName = "acme/api".parse().unwrap();
         let request = Request::new(Method::POST, Url::parse("https://x.test").unwrap(), CLASS, "starting");
         let find = |nonce, runs: &[WorkflowRun]| {
-            let start = Start { repository: &repository, filter: RunFilter::default(), nonce, before: 10 };
+            let appears_within = APPEARANCE;
+            let start =
+                Start { repository: &repository, filter: RunFilter::default(), nonce, appears_within, before: 10 };
             ours(&request, &start, runs.to_vec()).map(|found| found.map(|started| (started.run, started.known_by)))
         };
         let others = [run(12, "Deploy b2"), run(11, "Deploy a1"), run(10, "Deploy c3")];

@@ -1,6 +1,6 @@
 //! Workflow runs and their jobs.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use http::Method;
 use serde::Deserialize;
 
@@ -76,8 +76,6 @@ pub struct RunFilter {
     pub event: Option<String>,
     /// Only on this branch.
     pub branch: Option<String>,
-    /// Only of this time or later.
-    pub since: Option<DateTime<Utc>>,
 }
 
 /// A job of a workflow run.
@@ -238,10 +236,7 @@ impl GitHub {
         };
         let mut request =
             self.get(&path, CLASS, format!("reading the runs{of} in {repository}"))?.needs("actions", "read");
-        let since = filter.since.map(|since| format!(">={}", since.to_rfc3339_opts(SecondsFormat::Secs, true)));
-        for (name, value) in
-            [("head_sha", &filter.commit), ("event", &filter.event), ("branch", &filter.branch), ("created", &since)]
-        {
+        for (name, value) in [("head_sha", &filter.commit), ("event", &filter.event), ("branch", &filter.branch)] {
             if let Some(value) = value {
                 request = request.query(name, value);
             }

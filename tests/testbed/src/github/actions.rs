@@ -33,7 +33,6 @@ pub(super) fn list_of_workflow(world: &mut World, call: &Call) -> Reply {
 }
 
 fn listed(world: &mut World, call: &Call, workflow: Option<u64>) -> Reply {
-    let since = call.parameter("created").and_then(|created| created.strip_prefix(">="));
     let is = |name: &str, value: Option<&str>| call.parameter(name).is_none_or(|wanted| Some(wanted) == value);
     let matches = |run: &&Run| {
         run.hidden == 0
@@ -41,7 +40,6 @@ fn listed(world: &mut World, call: &Call, workflow: Option<u64>) -> Reply {
             && is("head_sha", Some(&run.commit))
             && is("event", Some(&run.event))
             && is("branch", run.branch.as_deref())
-            && since.is_none_or(|since| time(run.at).as_str() >= since)
     };
     let mut runs: Vec<&Run> = repo(world, call).runs.iter().filter(matches).collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.id));

@@ -254,6 +254,11 @@ impl GitHub {
         self.front.rules.add(rule)
     }
 
+    /// Takes all rules back.
+    pub fn clear_faults(&self) {
+        self.front.rules.clear();
+    }
+
     /// Makes requests to the storage of bundles go wrong.
     pub fn storage_fault(&self, rule: Rule) -> Fault {
         self.storage.rules.add(rule)
@@ -389,10 +394,10 @@ fn moved(world: &World, method: &str, call: &Call, owner: &str, name: &str) -> R
     let new =
         world.repos.iter().find(|repo| repo.owner.eq_ignore_ascii_case(owner) && repo.former_names.contains(name));
     let Some(new) = new else { return Reply::not_found() };
-    let rest = call.path.split('/').skip(4).collect::<Vec<_>>().join("/");
+    let rest: String = call.path.split('/').skip(4).map(|segment| format!("/{segment}")).collect();
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&call.query).finish();
     let query = if query.is_empty() { query } else { format!("?{query}") };
-    let url = format!("{}/repos/{}/{}/{rest}{query}", call.base, new.owner, new.name);
+    let url = format!("{}/repos/{}/{}{rest}{query}", call.base, new.owner, new.name);
     let status = if method == "GET" { 301 } else { 307 };
     let body = json!({"message": "Moved Permanently", "url": url, "documentation_url": DOCUMENTATION});
     Reply::json(status, body).header("location", &url)

@@ -96,7 +96,7 @@ pub(super) fn repository(world: &World, base: &str, repo: &Repo, whole: bool) ->
             "svn_url": html, "mirror_url": null, "homepage": null, "language": null, "license": null,
             "default_branch": repo.default_branch, "forks": 0, "forks_count": 0, "open_issues": 0,
             "open_issues_count": 0, "watchers": 0, "watchers_count": 0, "stargazers_count": 0, "network_count": 0,
-            "subscribers_count": 0, "size": 1, "has_issues": true, "has_projects": false, "has_wiki": false,
+            "subscribers_count": 0, "size": 1, "has_issues": true, "has_downloads": true, "has_projects": false, "has_wiki": false,
             "has_pages": false, "has_discussions": false, "archived": false, "disabled": false,
             "pushed_at": time(world.now()), "created_at": time(world.now()), "updated_at": time(world.now()),
         });
