@@ -248,6 +248,9 @@ impl GitHub {
                 Failure::Passing { sent, status, why } => {
                     let wait = self.retry.wait(attempt, RetryClass::Passing { after: None }, rand::random());
                     let may_repeat = !sent || request.repeat == Repeat::Harmless;
+                    if may_repeat && self.is_past_deadline(Duration::ZERO) {
+                        return Err(GitHubError::OutOfTime { what: request.what.clone(), why });
+                    }
                     let Some(wait) = wait.filter(|wait| may_repeat && !self.is_past_deadline(*wait)) else {
                         return Err(gave_up(request, status, why, attempt));
                     };
@@ -308,6 +311,7 @@ impl GitHub {
         let cached = if request.method == Method::GET { lock(&self.cache).get(&request.url) } else { None };
         let response = self.carry(request, cached.as_ref()).await?;
         let (parts, body) = response.into_parts();
+        tracing::debug!(what = %request.what, status = parts.status.as_u16(), "GitHub");
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => return Err(Failure::Final(nonsense(&request.what, error.to_string()))),
@@ -432,7 +436,7 @@ fn failure_of(request: &Request, error: octocrab::Error) -> Failure {
             TransportError::Lost(why) => passing(true, why),
             TransportError::Unusable(why) => Failure::Final(GitHubError::Invalid(why)),
             too_large @ TransportError::TooLarge(_) => Failure::Final(nonsense(&what, too_large.to_string())),
-            redirected @ TransportError::Redirected(_) => Failure::Final(nonsense(&what, redirected.to_string())),
+            TransportError::Redirected(why) => Failure::Final(GitHubError::Redirected { what, why }),
         },
     }
 }

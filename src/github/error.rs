@@ -46,7 +46,7 @@ pub enum GitHubError {
         /// How long it lasts.
         wait: Duration,
     },
-    /// The deadline came first.
+    /// The deadline came first: it was not sent, or it only read.
     #[error("the time ran out while {what}: {why}")]
     OutOfTime {
         /// What was going on.
@@ -100,6 +100,14 @@ pub enum GitHubError {
         /// What is wrong with it.
         why: String,
     },
+    /// It redirects in a way that is not followed.
+    #[error("GitHub's answer is not followed while {what}: it redirects {why}")]
+    Redirected {
+        /// What was going on.
+        what: String,
+        /// How it redirects.
+        why: &'static str,
+    },
     /// A list could not be read to its end, or ended before its time.
     #[error("the list is not complete while {what}: {why}")]
     Incomplete {
@@ -126,7 +134,6 @@ impl GitHubError {
             self,
             Self::Unreachable { .. }
                 | Self::Failing { .. }
-                | Self::OutOfTime { .. }
                 | Self::Nonsense { .. }
                 | Self::Incomplete { .. }
                 | Self::Uncertain { .. }
@@ -171,7 +178,9 @@ impl From<GitHubError> for Fault {
                 Self::new(Code::GithubAbsent, message).with_fix(fix)
             }
             GitHubError::Refused { .. } => Self::new(Code::GithubRefused, message),
-            GitHubError::Nonsense { .. } | GitHubError::Incomplete { .. } => Self::new(Code::GithubNonsense, message),
+            GitHubError::Nonsense { .. } | GitHubError::Redirected { .. } | GitHubError::Incomplete { .. } => {
+                Self::new(Code::GithubNonsense, message)
+            }
             GitHubError::Uncertain { .. } => Self::new(Code::GithubUncertain, message),
         }
     }
@@ -233,6 +242,8 @@ mod tests {
         assert!(done(GitHubError::Failing { what: what(), status: 502, message: String::new(), attempts: 1 }));
         assert!(done(GitHubError::Nonsense { what: what(), why: String::new() }));
         assert!(!done(GitHubError::Refused { what: what(), status: 422, message: String::new() }));
+        assert!(!done(GitHubError::OutOfTime { what: what(), why: String::new() }));
+        assert!(!done(GitHubError::Redirected { what: what(), why: "to nowhere" }));
         assert!(!done(GitHubError::Throttled { what: what(), limit: Limit::Primary, wait: Duration::from_secs(1) }));
     }
 }

@@ -58,7 +58,7 @@ pub(super) enum TransportError {
     /// The answer's body is larger than what is read of it.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
-    /// It redirects in a way that is not followed.
+    /// It redirects in a way that is not followed; a request that is redirected was not carried out.
     #[error("it redirects {0}")]
     Redirected(&'static str),
     /// The request cannot be sent as it is.

@@ -10,11 +10,10 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use super::answer::Answer;
+use super::answer::{CODE_LENGTH, Command, Contradiction, read};
 use super::digest::Digest;
 use super::login::Login;
-
-/// The length of the code that an answer carries.
-const CODE_LENGTH: usize = 12;
 
 /// What was asked, when, and in whose name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,16 +54,6 @@ pub struct Comment {
     pub updated_at: DateTime<Utc>,
     /// Its web address.
     pub url: Option<String>,
-}
-
-/// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// `/approve`.
-    Approve,
-    /// `/reject`.
-    Reject,
 }
 
 /// An answer that counts.
@@ -248,13 +237,13 @@ fn judge(
     request: &Request,
     electorate: &Electorate,
     comment: &Comment,
-    command: Result<Command, Objection>,
+    command: Result<Command, Contradiction>,
 ) -> Result<Vote, Objection> {
     let author = comment.author.as_ref().ok_or(Objection::NoAuthor)?;
     if !electorate.approvers.contains(author) {
         return Err(Objection::NotAsked);
     }
-    let command = command?;
+    let command = command.map_err(|Contradiction| Objection::Contradictory)?;
     if comment.created_at != comment.updated_at {
         return Err(Objection::Edited);
     }
@@ -280,91 +269,6 @@ fn judge(
         comment: comment.id,
         url: comment.url.clone(),
     })
-}
-
-/// What a comment commands.
-#[derive(Debug, PartialEq, Eq)]
-struct Command {
-    answer: Answer,
-    code: Option<String>,
-    remark: String,
-}
-
-/// The command in a comment, if there is one.
-///
-/// It begins a line that readers see as text: not one in a quote, in code, or in an HTML comment.
-fn read(body: &str) -> Option<Result<Command, Objection>> {
-    let mut found: Option<Command> = None;
-    let mut talk = Vec::new();
-    for line in visible_lines(body) {
-        let Some(command) = command_of(&line) else {
-            talk.push(line);
-            continue;
-        };
-        match &found {
-            Some(first) if first.answer != command.answer => return Some(Err(Objection::Contradictory)),
-            Some(_) => {}
-            None => found = Some(command),
-        }
-    }
-    let mut command = found?;
-    talk.insert(0, std::mem::take(&mut command.remark));
-    command.remark = talk.join("\n").trim().to_owned();
-    Some(Ok(command))
-}
-
-/// A line's command, e.g. `/approve 0123456789ab looks good`.
-fn command_of(line: &str) -> Option<Command> {
-    let rest = line.trim().strip_prefix('/')?;
-    let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    let answer = match word.to_ascii_lowercase().as_str() {
-        "approve" => Answer::Approve,
-        "reject" => Answer::Reject,
-        _ => return None,
-    };
-    let rest = rest.trim_start();
-    let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    let bare = first.trim_matches('`');
-    if bare.len() == CODE_LENGTH && bare.bytes().all(|b| b.is_ascii_hexdigit()) {
-        Some(Command { answer, code: Some(bare.to_owned()), remark: after.trim().to_owned() })
-    } else {
-        Some(Command { answer, code: None, remark: rest.to_owned() })
-    }
-}
-
-/// The lines of a comment that are shown as text: without HTML comments, quotes, and code.
-fn visible_lines(body: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut fence: Option<char> = None;
-    for line in without_html_comments(body).lines() {
-        let trimmed = line.trim_start();
-        let mark = trimmed.chars().next().filter(|c| matches!(c, '`' | '~'));
-        let is_fence = mark.is_some_and(|c| trimmed.chars().take_while(|other| *other == c).count() >= 3);
-        match (fence, mark) {
-            (None, Some(c)) if is_fence => fence = Some(c),
-            (Some(open), Some(c)) if is_fence && open == c => fence = None,
-            (Some(_), _) => {}
-            (None, _) => {
-                let code = line.starts_with("    ") || line.starts_with('\t');
-                if !code && !trimmed.starts_with('>') {
-                    lines.push(line.to_owned());
-                }
-            }
-        }
-    }
-    lines
-}
-
-fn without_html_comments(body: &str) -> String {
-    let mut out = String::with_capacity(body.len());
-    let mut rest = body;
-    while let Some((before, after)) = rest.split_once("<!--") {
-        out.push_str(before);
-        // What is never closed hides all the rest.
-        rest = after.split_once("-->").map_or("", |(_, rest)| rest);
-    }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]
@@ -470,41 +374,6 @@ mod tests {
         for (comment, because) in table {
             assert_eq!(objections(std::slice::from_ref(&comment)), [because], "{}", comment.body);
         }
-    }
-
-    #[test]
-    fn only_a_line_of_shown_text_is_a_command() {
-        let yes = format!("/approve {}", request().code);
-        for body in [
-            format!("> {yes}"),
-            format!("    {yes}"),
-            format!("\t{yes}"),
-            format!("```\n{yes}\n```"),
-            format!("~~~\n```\n{yes}\n~~~"),
-            format!("<!--\n{yes}\n-->"),
-            format!("<!-- {yes}"),
-            format!("I would say {yes}"),
-            format!("/approved {}", request().code),
-            "lgtm".to_owned(),
-        ] {
-            assert_eq!(objections(&[comment(1, "ann", &body)]), [], "{body}");
-        }
-        for body in [
-            yes.to_uppercase(),
-            format!("  {yes}\r\n"),
-            format!("Looks good.\n\n{yes} after the fix\nThanks"),
-            format!("/Approve `{}`", request().code),
-            format!("{yes}\n{yes}"),
-        ] {
-            assert_eq!(standing(1, &[comment(1, "ann", &body)]), Standing::Granted, "{body}");
-        }
-    }
-
-    #[test]
-    fn the_remark_is_what_was_said_beside_the_command() {
-        let body = format!("Looks good.\n/approve {} after the fix\nThanks", request().code);
-        let tally = tally(&request(), &electorate(1), &[comment(1, "ann", &body)], time(60));
-        assert_eq!(tally.approvals[0].remark, "after the fix\nLooks good.\nThanks");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The domain: states, events, candidates, faults, plan, verdicts. No I/O, and nothing of the other rooms.
 
 pub mod act;
+mod answer;
 pub mod approval;
 pub mod candidate;
 pub mod check;

@@ -77,10 +77,19 @@ async fn nothing_lasts_longer_than_the_deadline() {
         let began = Instant::now();
         let error = hurried.repository(&direct.name).await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(10), "{shown}");
-        assert!(error.may_have_been_done(), "{shown}: {error}");
+        assert!(matches!(error, GitHubError::OutOfTime { .. }), "{shown}: {error}");
+        let hurried = direct.hurried(Duration::from_millis(300));
+        let error = hurried.cancel_run(&direct.name, 1).await.unwrap_err();
+        assert!(matches!(error, GitHubError::OutOfTime { .. }), "{shown}: {error}");
         let error = hurried.repository(&direct.name).await.unwrap_err();
         assert!(matches!(error, GitHubError::OutOfTime { .. }), "{shown}: {error}");
+        assert_eq!(Fault::from(error).code, Code::DeadlinePassed);
     }
+    // What creates something, and was sent, may have been done.
+    let direct = Direct::new();
+    direct.github.fault(Rule::on("POST", "*").act(Action::Hang));
+    let error = direct.hurried(Duration::from_millis(500)).open_issue(&direct.name, &issue()).await.unwrap_err();
+    assert!(matches!(error, GitHubError::Uncertain { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -210,7 +219,7 @@ async fn redirects_are_followed_with_care() {
         direct.github.fault(Rule::on("PATCH", "*").act(Action::Redirect(status, elsewhere.url())));
         let closed_as = tidegate::github::issues::ClosedAs::Completed;
         let error = direct.client.close_issue(&direct.name, 1, closed_as).await.unwrap_err();
-        assert!(error.to_string().contains("it redirects a request that changes something"), "{status}: {error}");
+        assert!(error.to_string().contains("redirects a request that changes something"), "{status}: {error}");
     }
     assert_eq!(elsewhere.log().len(), 3);
     // In a circle, to nowhere, and to where there is no TLS.

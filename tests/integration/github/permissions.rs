@@ -119,7 +119,7 @@ async fn each_feature_names_the_permission_that_it_lacks() {
             ((**one).to_owned(), access)
         };
         let granted: Vec<(String, &str)> =
-            ALL.iter().filter(|one| **one != missing || access == "write").map(|one| granted(one)).collect();
+            ALL.iter().filter(|one| **one != missing || access == "write").map(granted).collect();
         let granted: Vec<(&str, &str)> = granted.iter().map(|(name, access)| (name.as_str(), *access)).collect();
         let github = bench.client_with(&bench.github.job_token_with(&granted));
         let error = ask(&github, &bench.name, &commit).await.unwrap_err();

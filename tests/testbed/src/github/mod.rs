@@ -25,9 +25,11 @@ mod call;
 mod checks;
 mod deployments;
 mod environments;
+mod fixtures;
 mod issues;
 mod repositories;
 mod routes;
+mod seen;
 mod shape;
 mod world;
 
@@ -44,10 +46,10 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use self::access::{OF_THE_JOB, Token};
-pub use self::arrange::{
-    ACTIONS_APP, NewCheckRun, NewEnvironment, NewWorkflow, Repository, SeenDeployment, SeenIssue, SeenRun, SeenStatus,
-};
+pub use self::arrange::Repository;
 use self::call::{Call, Reply};
+pub use self::fixtures::{ACTIONS_APP, NewCheckRun, NewEnvironment, NewWorkflow};
+pub use self::seen::{SeenDeployment, SeenIssue, SeenRun, SeenStatus};
 use self::shape::DOCUMENTATION;
 pub use self::world::{Bundles, Received, Settings};
 use self::world::{Repo, Shared, User, World};
