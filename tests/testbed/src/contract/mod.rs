@@ -158,9 +158,14 @@ async fn pass(
     parts.headers.insert("x-forwarded-prefix", HeaderValue::from_static(prefix));
     parts.headers.insert(UPSTREAM, HeaderValue::try_from(upstream).map_err(|_| Unanswered)?);
     parts.uri = format!("{}{target}", prism.url).parse().map_err(|_| Unanswered)?;
-    let response = client.request(Request::from_parts(parts, Body::from(body))).await.map_err(|_| Unanswered)?;
-    let (mut parts, body) = response.into_parts();
-    let body = body.collect().await.map_err(|_| Unanswered)?.to_bytes();
+    // prism answers always: what it does not answer could hide what it has to say.
+    let unread = |error: &dyn std::error::Error| {
+        violations.add(format!("{what}: prism's answer cannot be read: {error}"));
+        Unanswered
+    };
+    let request = Request::from_parts(parts, Body::from(body));
+    let (mut parts, body) = client.request(request).await.map_err(|error| unread(&error))?.into_parts();
+    let body = body.collect().await.map_err(|error| unread(&error))?.to_bytes();
     if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json") {
         let problem: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if problem["title"].as_str().is_some_and(|title| title.starts_with("request to")) {
