@@ -10,6 +10,7 @@
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
 //!
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
@@ -19,6 +20,7 @@ pub mod action;
 pub mod checks;
 pub mod config;
 mod crashpoint;
+pub mod github;
 pub mod http;
 pub mod ledger;
 pub mod promotion;

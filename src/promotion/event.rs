@@ -255,7 +255,8 @@ impl Conclusion {
 /// What was sent and received, counted by what it was for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Traffic {
-    /// HTTP requests to registries by class.
+    /// HTTP requests by class: those to registries by what they were for, those to GitHub by resource
+    /// (`github/checks`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<String, u64>,
     /// Bytes of bodies received.

@@ -322,8 +322,35 @@ catalogue! {
     GithubUntold = "github-untold", Network, Low, Failed,
         "nothing: the run does not depend on it";
     /// The token lacks a permission.
-    TokenLacksPermission = "token-lacks-permission", Permission, Low, Failed,
+    TokenLacksPermission = "token-lacks-permission", Permission, Critical, Failed,
         "add the permission under `permissions:` of the job";
+    /// GitHub does not accept the token.
+    GithubTokenRefused = "github-token-refused", Authentication, Critical, Failed,
+        "check `github-token`; its default is the job's own token, `${{ github.token }}`";
+    /// The token has expired during the run.
+    GithubTokenExpired = "github-token-expired", Authentication, Critical, Failed,
+        "run again: a new job has a new token; the job's own lasts until the job ends, an App's one hour, so let a long wait park the run";
+    /// GitHub cannot be reached.
+    GithubUnreachable = "github-unreachable", Network, High, Failed,
+        "check the network, the proxy and `GITHUB_API_URL`; the run can simply be repeated";
+    /// GitHub fails, after every retry.
+    GithubFailed = "github-failed", Network, High, Failed,
+        "look at githubstatus.com; the run can simply be repeated";
+    /// A rate limit of GitHub lasts longer than there is time.
+    GithubThrottled = "github-throttled", Network, High, Failed,
+        "run again later, raise `timeout`, or give `github-token` a token with a limit of its own: the job's is shared by the whole repository";
+    /// Something does not exist on GitHub, or the token may not see it.
+    GithubAbsent = "github-absent", Permission, Critical, Failed,
+        "check the name, and the permissions of the token";
+    /// GitHub does not accept what was asked of it.
+    GithubRefused = "github-refused", Validation, Critical, Failed,
+        "correct what GitHub objects to";
+    /// GitHub's answer is not one of its API, or is not complete.
+    GithubNonsense = "github-nonsense", Network, Critical, Failed,
+        "check that `GITHUB_API_URL` is GitHub's and that no proxy or login page answers in its place, then run again";
+    /// It is not known whether GitHub did what was asked of it.
+    GithubUncertain = "github-uncertain", Network, High, Failed,
+        "look on GitHub whether it was done, then run again: what is there is found and not made twice";
     /// A defect of this program.
     Defect = "defect", Unknown, Critical, Failed,
         "report it, with the deployment id and the log";

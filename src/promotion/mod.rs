@@ -1,15 +1,21 @@
 //! The domain: states, events, candidates, faults, plan, verdicts. No I/O, and nothing of the other rooms.
 
 pub mod act;
+mod answer;
+pub mod approval;
 pub mod candidate;
 pub mod check;
 pub mod digest;
+pub mod environment_review;
 pub mod event;
 pub mod fault;
 pub mod identity;
 pub mod image;
+pub mod login;
+pub mod marker;
 pub mod next;
 pub mod plan;
+pub mod required_checks;
 pub mod retry;
 pub mod run;
 pub mod stage;

@@ -5,3 +5,6 @@ mod ledger;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod registry;
+// Marked so that the lints know its helpers for tests, too.
+#[cfg(test)]
+mod github;

@@ -96,6 +96,8 @@ pub enum Action {
     Drop,
     /// The request is carried out, and the connection closed without an answer.
     LoseAnswer,
+    /// The request is carried out, and this answer given instead of the server's, e.g. a gateway's 502.
+    Disguise(Answer),
     /// The answer breaks off after so many bytes of its body.
     Truncate(usize),
     /// The answer stops after so many bytes of its body, and the connection stays open.
@@ -136,6 +138,7 @@ impl fmt::Debug for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(answer) => formatter.debug_tuple("Answer").field(&answer.status).finish(),
+            Self::Disguise(answer) => formatter.debug_tuple("Disguise").field(&answer.status).finish(),
             Self::Redirect(status, to) => formatter.debug_tuple("Redirect").field(status).field(to).finish(),
             Self::Delay(time) => formatter.debug_tuple("Delay").field(time).finish(),
             Self::Truncate(length) => formatter.debug_tuple("Truncate").field(length).finish(),

@@ -86,7 +86,13 @@ async fn before(actions: &[Action], target: &str) -> Result<Option<Response<Body
 }
 
 /// What happens to the answer.
-async fn after(action: &Action, response: Response<Body>) -> Result<Response<Body>, Unanswered> {
+async fn after(action: &Action, original: Response<Body>) -> Result<Response<Body>, Unanswered> {
+    if let Action::Disguise(answer) = action {
+        // The request is carried out to its end first, its answer's body too.
+        let _ = collect(original.into_body()).await;
+        return Ok(response(answer));
+    }
+    let response = original;
     let (mut parts, body) = response.into_parts();
     let body = match action {
         Action::LoseAnswer => {

@@ -11,6 +11,8 @@
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
+//! | [`github`] | a stateful stand-in for GitHub's REST API |
+//! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -25,10 +27,12 @@ pub mod background;
 mod child;
 pub mod client;
 mod connector;
+pub mod contract;
 pub mod digest;
 pub mod docker_registry;
 pub mod fault;
 mod front;
+pub mod github;
 pub mod image;
 pub mod log;
 pub mod postgres;
