@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::console::{Console, Journal, Witness, annotate};
@@ -15,6 +16,7 @@ use super::signals::{self, Stop};
 use super::workspace::Workspace;
 use super::{logging, outputs, request, summary};
 use crate::config::Configuration;
+use crate::github::{GitHub, RepositoryName, Settings};
 use crate::ledger::{Ledger, LedgerAddress, Parts, Rehearsal, Spooling, connect};
 use crate::promotion::event::{Decision, Operation};
 use crate::promotion::fault::{Code, Exit, Fault};
@@ -26,8 +28,9 @@ use crate::stages::audience::{Audience, Audiences};
 use crate::stages::files::Files;
 use crate::stages::logs::StageLogs;
 use crate::stages::request::Request;
-use crate::stages::target::Target;
-use crate::stages::{self, Tools};
+use crate::stages::secrets::Secrets;
+use crate::stages::target::{Route, Target};
+use crate::stages::{self, Hub, Tools};
 
 /// How long a stopped visit may take to record that it was stopped. The runner waits 7.5 seconds between its signals.
 const TIME_TO_STOP: Duration = Duration::from_secs(4);
@@ -38,6 +41,7 @@ const GHCR: &str = "ghcr.io";
 /// Everything that an operation needs.
 struct Desk {
     printer: Printer,
+    environment: Environment,
     context: Context,
     inputs: Inputs,
     request: Request,
@@ -92,12 +96,12 @@ pub async fn run(arguments: Vec<String>, environment: Environment) -> Exit {
     }
     logging::start(&printer, given.wants_json_logs(), context.debug, environment.get("TIDEGATE_LOG"));
     crate::http::install_tls_provider();
-    let desk = match desk(&printer, &context, &given) {
+    let desk = match desk(&printer, &environment, &context, &given) {
         Ok(desk) => desk,
         Err(fault) => return refused(&printer, &context, &fault),
     };
     let finalising = is_finaliser(&arguments);
-    let ended = attended(&desk, &environment, finalising).await;
+    let ended = attended(&desk, finalising).await;
     deliver(&desk, ended).await
 }
 
@@ -106,7 +110,12 @@ fn is_finaliser(arguments: &[String]) -> bool {
     arguments.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == "tidegate-finalise"))
 }
 
-fn desk(printer: &Printer, context: &Context, given: &super::inputs::Given) -> Result<Desk, Fault> {
+fn desk(
+    printer: &Printer,
+    environment: &Environment,
+    context: &Context,
+    given: &super::inputs::Given,
+) -> Result<Desk, Fault> {
     let inputs = given.check().map_err(|fault| *fault)?;
     let request = request::request(&inputs, context)?;
     let workspace = Workspace::open(&context.workspace).map_err(|fault| *fault)?;
@@ -120,6 +129,7 @@ fn desk(printer: &Printer, context: &Context, given: &super::inputs::Given) -> R
     ]));
     Ok(Desk {
         printer: printer.clone(),
+        environment: environment.clone(),
         context: context.clone(),
         deadline: inputs.timeout.map(|timeout| Instant::now() + timeout),
         inputs,
@@ -131,7 +141,7 @@ fn desk(printer: &Printer, context: &Context, given: &super::inputs::Given) -> R
 }
 
 /// Does what was asked, unless a signal comes first.
-async fn attended(desk: &Desk, environment: &Environment, finalising: bool) -> Ended {
+async fn attended(desk: &Desk, finalising: bool) -> Ended {
     let mut stops = match signals::listen() {
         Ok(stops) => stops,
         Err(error) => return Fault::defect(format!("signals cannot be listened for: {error}")).into(),
@@ -141,11 +151,7 @@ async fn attended(desk: &Desk, environment: &Environment, finalising: bool) -> E
         Err(fault) => return fault.into(),
     };
     let work = async {
-        let done = if finalising {
-            finalise(desk, environment, &ledger).await
-        } else {
-            Box::pin(operate(desk, &ledger)).await
-        };
+        let done = if finalising { finalise(desk, &ledger).await } else { Box::pin(operate(desk, &ledger)).await };
         done.unwrap_or_else(Ended::from)
     };
     let stop = tokio::select! {
@@ -249,7 +255,7 @@ async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
 
 async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let (target, configuration) = target(desk)?;
-    let tools = tools(desk, &target, configuration.as_ref());
+    let tools = tools(desk, &target, configuration.as_ref())?;
     let rehearsal = desk.request.operation == Operation::Plan || desk.inputs.dry_run;
     if rehearsal {
         let real = if book.exists { Some(Arc::clone(&book.spooling) as Arc<dyn Ledger>) } else { None };
@@ -286,36 +292,77 @@ fn target(desk: &Desk) -> Result<(Target, Option<Configuration>), Fault> {
     Ok((target, Some(configuration)))
 }
 
-fn tools(desk: &Desk, target: &Target, configuration: Option<&Configuration>) -> Tools {
-    let credentials = credentials(desk, target);
+fn tools(desk: &Desk, target: &Target, configuration: Option<&Configuration>) -> Result<Tools, Fault> {
+    let secrets = secrets(desk);
+    let credentials = credentials(desk, target, configuration, &secrets)?;
+    let retry = configuration.map_or_else(RetryPolicy::default, Configuration::retry);
     let registries = Registries::new(Options {
         credentials,
         insecure: configuration.map(|one| one.insecure_registries().to_vec()).unwrap_or_default(),
-        retry: configuration.map_or_else(RetryPolicy::default, Configuration::retry),
+        retry,
         deadline: desk.deadline,
         ..Options::default()
     });
-    Tools { registries, folder: desk.workspace.folder().to_owned() }
+    Ok(Tools { registries, hub: hub(desk, retry)?, secrets, folder: desk.workspace.folder().to_owned() })
 }
 
-/// Who we are to registries: the given login at the target's registry, the job's token at GHCR, else what the docker
-/// configuration says.
-fn credentials(desk: &Desk, target: &Target) -> Credentials {
+fn secrets(desk: &Desk) -> Secrets {
+    let (environment, printer) = (desk.environment.clone(), desk.printer.clone());
+    Secrets::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
+}
+
+/// GitHub, where the job has a repository and a token.
+fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
+    let (Some(repository), Some(token)) = (&desk.context.repository, &desk.inputs.github_token) else {
+        return Ok(None);
+    };
+    let repository: RepositoryName = repository
+        .parse()
+        .map_err(|error| Fault::new(Code::InputInvalid, format!("GITHUB_REPOSITORY is `{repository}`: {error}")))?;
+    let github = GitHub::new(Settings {
+        api_url: desk.context.api_url.clone(),
+        token: Some(token.clone()),
+        retry,
+        deadline: desk.deadline,
+        observer: None,
+    })?;
+    Ok(Some(Hub { github: Arc::new(github), repository }))
+}
+
+/// Who we are to registries. The given login is for the target's registry alone; the configuration's are for those it
+/// names; the job's token is for GHCR; what nobody has said otherwise is in the docker configuration.
+fn credentials(
+    desk: &Desk,
+    target: &Target,
+    configuration: Option<&Configuration>,
+    secrets: &Secrets,
+) -> Result<Credentials, Fault> {
+    let mut credentials = credentials_of_the_job(desk);
+    let routes: Vec<&Route> = target.services.iter().filter_map(|service| service.image.as_ref()).collect();
+    let met = |host: &str| {
+        routes.iter().any(|route| [route.source.repository.registry(), route.repository.registry()].contains(&host))
+    };
+    for (host, login) in configuration.into_iter().flat_map(Configuration::registries).filter(|(host, _)| met(host)) {
+        let user = secrets.resolve(&login.username)?;
+        credentials = credentials.with_login(host, user.expose_secret(), secrets.resolve(&login.password)?);
+    }
+    if let Some(password) = &desk.inputs.registry_password {
+        let user = desk.inputs.registry_username.clone().or_else(|| desk.context.actor.clone()).unwrap_or_default();
+        for route in routes {
+            credentials = credentials.with_login(route.repository.registry(), user.clone(), password.clone());
+        }
+    }
+    Ok(credentials)
+}
+
+/// Who we are where nothing else is said: the job's token at GHCR, and what the docker configuration says.
+fn credentials_of_the_job(desk: &Desk) -> Credentials {
     let mut credentials = Credentials::anonymous();
     if let Some(docker) = default_docker_config() {
         credentials = credentials.with_docker_config(docker);
     }
-    let actor = desk.context.actor.clone().unwrap_or_else(|| "tidegate".to_owned());
     if let Some(token) = &desk.inputs.github_token {
-        credentials = credentials.with_login(GHCR, actor.clone(), token.clone());
-    }
-    if let Some(password) = &desk.inputs.registry_password {
-        let user = desk.inputs.registry_username.clone().unwrap_or(actor);
-        for service in &target.services {
-            if let Some(route) = &service.image {
-                credentials = credentials.with_login(route.repository.registry(), user.clone(), password.clone());
-            }
-        }
+        credentials = credentials.with_login(GHCR, desk.context.actor.clone().unwrap_or_default(), token.clone());
     }
     credentials
 }
@@ -323,11 +370,12 @@ fn credentials(desk: &Desk, target: &Target) -> Credentials {
 async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let ledger = book.ready(desk).await?;
     let registries = Registries::new(Options {
-        credentials: credentials_without_target(desk),
+        credentials: credentials_of_the_job(desk),
         deadline: desk.deadline,
         ..Options::default()
     });
-    let tools = Tools { registries, folder: desk.workspace.folder().to_owned() };
+    let hub = hub(desk, RetryPolicy::default())?;
+    let tools = Tools { registries, hub, secrets: secrets(desk), folder: desk.workspace.folder().to_owned() };
     let recovered = stages::recover(&desk.request, &tools, ledger, Arc::clone(&desk.audience)).await?;
     let mut text = String::new();
     let mut failed = None;
@@ -354,18 +402,6 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     };
     let exit = if failed.is_some() { Exit::Failed } else { Exit::Done };
     Ok(Ended { exit, run, fault: failed, text: Some(text) })
-}
-
-/// Who we are where it is not known beforehand which registries are met.
-fn credentials_without_target(desk: &Desk) -> Credentials {
-    let mut credentials = Credentials::anonymous();
-    if let Some(docker) = default_docker_config() {
-        credentials = credentials.with_docker_config(docker);
-    }
-    if let Some(token) = &desk.inputs.github_token {
-        credentials = credentials.with_login(GHCR, desk.context.actor.clone().unwrap_or_default(), token.clone());
-    }
-    credentials
 }
 
 async fn audit(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
@@ -399,9 +435,11 @@ async fn audit(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
 
 /// The post step: a run that this job's main step left in the middle is marked as interrupted, so that nobody waits for
 /// its lease.
-async fn finalise(desk: &Desk, environment: &Environment, book: &Book) -> Result<Ended, Fault> {
+async fn finalise(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let nothing = Ended { exit: Exit::Done, run: None, fault: None, text: None };
-    let Some(id) = environment.get("STATE_deployment-id").and_then(|id| id.parse().ok()) else { return Ok(nothing) };
+    let Some(id) = desk.environment.get("STATE_deployment-id").and_then(|id| id.parse().ok()) else {
+        return Ok(nothing);
+    };
     let ledger = book.ready(desk).await?;
     let run = Run::fold(&ledger.load(&id).await?)?;
     let cut_off = run.visits.last().is_none_or(|visit| visit.ended.is_none() && visit.interrupted.is_none());

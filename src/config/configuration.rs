@@ -18,6 +18,7 @@ use super::literal::Lit;
 use super::names::{EnvironmentName, Host, Name};
 use super::notify::{Channel, RawChannel};
 use super::path::{Path, shortened};
+use super::registries::{RawRegistryCredentials, RegistryCredentials};
 use super::retry::RawRetry;
 use super::secret::Secret;
 use super::section::{Key, section};
@@ -50,6 +51,9 @@ pub(super) struct RawConfiguration {
     /// Registries that are spoken to without TLS, as `host:port`. Those on loopback are in any case.
     #[serde(default)]
     pub(super) insecure_registries: Key<Vec<Lit<Host>>>,
+    /// Logins at registries, by `host` or `host:port`, beside the inputs and the job's docker configuration.
+    #[serde(default)]
+    pub(super) registries: Key<Map<Host, RawRegistryCredentials>>,
     /// Who is told what, by name.
     #[serde(default)]
     pub(super) notify: Key<Map<Name, RawChannel>>,
@@ -128,6 +132,7 @@ pub(super) struct Parts {
     pub(super) environments: IndexMap<String, Environment>,
     pub(super) retry: RetryPolicy,
     pub(super) insecure_registries: Vec<String>,
+    pub(super) registries: IndexMap<String, RegistryCredentials>,
     pub(super) notify: IndexMap<String, Channel>,
     pub(super) audit: Audit,
     /// The secrets of channels and archive.
@@ -229,6 +234,12 @@ impl Configuration {
             .map(|(name, channel)| (name.as_str(), channel))
     }
 
+    /// Logins at registries, by host.
+    #[must_use]
+    pub const fn registries(&self) -> &IndexMap<String, RegistryCredentials> {
+        &self.parts.registries
+    }
+
     /// Where the audit trail goes.
     #[must_use]
     pub const fn audit(&self) -> &Audit {
@@ -260,6 +271,7 @@ impl Configuration {
             services,
             self.parts.retry,
             &self.parts.insecure_registries,
+            self.parts.registries.iter().collect::<BTreeMap<_, _>>(),
             channels,
             &self.parts.audit,
         ));

@@ -49,6 +49,8 @@ pub(super) fn check(raw: &RawConfiguration, tree: &Tree, checker: &mut Checker<'
     let services = raw.services.required(&top, "services", checker);
     let retry = raw.retry.always(&top, "retry", checker);
     let insecure_registries = raw.insecure_registries.or(&top, "insecure-registries", checker, Vec::new);
+    // Their secrets are read when their registry is met.
+    let registries = raw.registries.or(&top, "registries", checker, IndexMap::new);
     let ((notify, audit), secrets) = checker.noting_secrets(|checker| {
         (raw.notify.always(&top, "notify", checker), raw.audit.always(&top, "audit", checker))
     });
@@ -88,6 +90,7 @@ pub(super) fn check(raw: &RawConfiguration, tree: &Tree, checker: &mut Checker<'
         environments,
         retry: retry?,
         insecure_registries: insecure_registries?,
+        registries: registries?,
         notify,
         audit: audit?,
         secrets,
@@ -151,7 +154,7 @@ fn written(tree: &Tree, environment: &str, services: &IndexMap<String, Service>,
     let top = Path::default();
     let mut all = Vec::new();
     Written::below(tree, &base_path(environment), 2, None, &mut all);
-    for key in ["retry", "insecure-registries", "audit", "github"] {
+    for key in ["retry", "insecure-registries", "registries", "audit", "github"] {
         Written::below(tree, &top.key(key), 0, None, &mut all);
     }
     for channel in channels {

@@ -7,6 +7,7 @@
 //! | `open`, `advance`, `visit` | one execution on a run: its beginning, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `sources`, `targets` | that the world is still as the run knows it |
+//! | `secrets`, `status` | what the configuration names, and what GitHub is shown |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
@@ -23,7 +24,9 @@ mod promote;
 mod recover;
 mod report;
 pub mod request;
+pub mod secrets;
 mod sources;
+mod status;
 pub mod target;
 mod targets;
 mod validation;
@@ -33,4 +36,5 @@ mod work;
 pub use open::interrupt;
 pub use promote::{plan, promote};
 pub use recover::{Recovered, Settling, recover};
+pub use status::Hub;
 pub use work::Tools;

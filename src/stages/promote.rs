@@ -7,8 +7,8 @@ use super::audience::Audience;
 use super::open::{self, Found};
 use super::request::Request;
 use super::target::Target;
-use super::targets;
 use super::work::{Seen, Tools, Work};
+use super::{status, targets};
 use crate::ledger::Ledger;
 use crate::promotion::event::Conclusion;
 use crate::promotion::fault::Fault;
@@ -34,6 +34,7 @@ pub async fn promote(
         }
     };
     open::begin(&mut visit, request).await?;
+    status::show(&mut visit, target, tools.hub.as_ref()).await?;
     let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default() };
     hold_to_the_plan(&mut work).await?;
     if work.visit.run().conclusion(Stage::Copy) == Some(Conclusion::Done) {
@@ -44,6 +45,7 @@ pub async fn promote(
     let released = visit.release().await;
     advanced?;
     released?;
+    status::show(&mut visit, target, tools.hub.as_ref()).await?;
     Ok(visit.run().clone())
 }
 
@@ -65,5 +67,7 @@ pub async fn plan(
         None => Stage::Conditions,
     };
     let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
-    promote(&request, target, tools, ledger, audience).await
+    // Nobody is told of a rehearsal.
+    let tools = Tools { hub: None, ..tools.clone() };
+    promote(&request, target, &tools, ledger, audience).await
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::request::Request;
+use super::secrets::Secrets;
+use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
 use crate::promotion::event::Conclusion;
@@ -18,6 +20,10 @@ use crate::registry::{Inspection, Registries};
 pub struct Tools {
     /// The registries.
     pub registries: Registries,
+    /// GitHub, where there is a token and a repository.
+    pub hub: Option<Hub>,
+    /// The configuration's secrets.
+    pub secrets: Secrets,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
 }

@@ -337,6 +337,7 @@ fn what_is_built_whole_is_never_refused() {
         "services",
         "retry",
         "insecure-registries",
+        "registries",
         "notify",
         "audit",
     ];
