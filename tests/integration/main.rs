@@ -5,3 +5,4 @@ mod ledger;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod registry;
+mod tree;
