@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::{Case, Image};
 
 pub(crate) const CASES: &[Case] =
-    &[("it_holds_what_is_needed_and_nothing_else", files), ("it_is_small_and_roots", metadata)];
+    &[("it_holds_what_is_needed_and_nothing_else", files), ("it_is_small_and_runs_as_root", metadata)];
 
 /// Everything but what the engine itself puts into a container.
-const FILES: [&str; 22] = [
+const FILES: [&str; 21] = [
     "bin/",
     "bin/busybox",
     "bin/chmod",
@@ -20,7 +20,6 @@ const FILES: [&str; 22] = [
     "bin/stat",
     "bin/tail",
     "bin/tar",
-    "etc/nsswitch.conf",
     "etc/passwd",
     "etc/ssl/",
     "etc/ssl/certs/",
@@ -38,11 +37,11 @@ const SIZE_MAX: u64 = 20 << 20;
 
 fn files(image: &Image) {
     let container = image.docker(&["create", &image.name]);
-    let archive = tempfile::NamedTempFile::new().expect("a file for the image's contents");
-    let path = archive.path().to_str().expect("a temporary file's path is text");
-    image.docker(&["export", "--output", path, &container]);
+    let directory = tempfile::tempdir().expect("a directory for the image's contents");
+    let path = directory.path().join("contents.tar");
+    image.docker(&["export", "--output", path.to_str().expect("a temporary directory's path is text"), &container]);
     image.docker(&["rm", &container]);
-    let mut archive = tar::Archive::new(archive.reopen().expect("the image's contents"));
+    let mut archive = tar::Archive::new(std::fs::File::open(path).expect("the image's contents"));
     let entries = archive.entries().expect("an archive");
     let found: BTreeSet<String> = entries
         .map(|entry| String::from_utf8_lossy(&entry.expect("an entry of the archive").path_bytes()).into_owned())

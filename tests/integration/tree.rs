@@ -93,9 +93,10 @@ fn documents_name_files_that_exist() {
         let linked = link.captures_iter(&text).map(|found| found[1].to_owned()).filter(|to| !to.contains("://"));
         missing.extend(linked.filter(|to| !beside.join(to).exists()).map(|to| format!("{}: {to}", document.display())));
         // What begins with a directory of the repository is meant to be in it.
-        let named = path.captures_iter(&text).map(|found| found[1].to_owned()).filter(|name| {
-            name.split_once('/').is_some_and(|(first, _)| root().join(first).is_dir())
-        });
+        let named = path
+            .captures_iter(&text)
+            .map(|found| found[1].to_owned())
+            .filter(|name| name.split_once('/').is_some_and(|(first, _)| root().join(first).is_dir()));
         missing.extend(named.filter(|to| !root().join(to).exists()).map(|to| format!("{}: {to}", document.display())));
     }
     assert_eq!(missing, Vec::<String>::new());

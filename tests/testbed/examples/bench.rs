@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     println!("| Image | Copy | Latency | Tidegate | skopeo | Ratio | Requests | Peak memory |");
     println!("|---|---|--:|--:|--:|--:|--:|--:|");
     let small = Image::index(&["linux/amd64", "linux/arm64"]).layers(5, LAYER).build();
-    let large = Image::index(&["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le"]).layers(20, LAYER).build();
+    let large =
+        Image::index(&["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le"]).layers(20, LAYER).build();
     for (name, image) in [("2 platforms × 5 layers", &small), ("4 platforms × 20 layers", &large)] {
         bench.place(image);
         for latency in [Duration::ZERO, LATENCY] {
