@@ -23,7 +23,7 @@ const LAYER: usize = 200_000;
 const HUGE: usize = 1 << 30;
 
 fn main() -> ExitCode {
-    let Some(program) = std::env::args_os().nth(1).map(PathBuf::from) else {
+    let Some(program) = std::env::args_os().nth(1).and_then(|path| std::path::absolute(path).ok()) else {
         eprintln!("usage: bench PATH-OF-TIDEGATE");
         return ExitCode::from(2);
     };
