@@ -8,3 +8,4 @@ mod registry;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod github;
+mod tree;
