@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::promotion::event::{Conclusion, Decision};
-use crate::promotion::fault::{Category, Exit, Fault, Severity};
+use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
@@ -83,6 +83,28 @@ pub fn images(run: &Run) -> Value {
         .collect()
 }
 
+/// What decided a run that is over, where a fault did.
+fn reason(run: &Run) -> &'static str {
+    run.ended.as_ref().and_then(|ended| ended.reason).map(Code::name).unwrap_or_default()
+}
+
+/// What machines are told in one piece.
+fn result(run: &Run) -> Value {
+    json!({
+        "schema": RESULT_SCHEMA,
+        "deployment_id": run.id,
+        "operation": run.opening.operation,
+        "environment": run.opening.environment,
+        "state": run.state,
+        "decision": decision(run).name(),
+        "status": status(run),
+        "reason_code": reason(run),
+        "images": images(run),
+        "errors": errors(run),
+        "audit_head": { "seq": run.seq, "hash": run.head },
+    })
+}
+
 /// The names of all outputs, in the order in which they are written.
 const NAMES: [&str; 23] = [
     "deployment-id",
@@ -123,42 +145,24 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         .zip(single)
         .and_then(|((plan, _), candidate)| plan.candidate(&candidate.service)?.image.as_ref());
     let fault = run.decisive_fault();
-    let reason =
-        run.ended.as_ref().and_then(|ended| ended.reason).map(|code| code.name().to_owned()).unwrap_or_default();
     let failed = run
         .stages
         .iter()
         .rev()
         .find(|stage| matches!(stage.conclusion, Some(Conclusion::Failed | Conclusion::Errored)));
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
-    let decision = decision(run).name().to_owned();
-    let images = images(run);
-    let errors = errors(run);
-    let result = json!({
-        "schema": RESULT_SCHEMA,
-        "deployment_id": run.id,
-        "operation": run.opening.operation,
-        "environment": run.opening.environment,
-        "state": run.state,
-        "decision": decision,
-        "status": status(run),
-        "reason_code": reason,
-        "images": images,
-        "errors": errors,
-        "audit_head": { "seq": run.seq, "hash": run.head },
-    });
     let value = |name: &str, value: String| (name.to_owned(), value);
     vec![
         value("deployment-id", run.id.to_string()),
         value("state", run.state.to_string()),
-        value("decision", decision),
-        value("reason-code", reason),
-        value("result", result.to_string()),
+        value("decision", decision(run).name().to_owned()),
+        value("reason-code", reason(run).to_owned()),
+        value("result", result(run).to_string()),
         value("status", status(run).to_owned()),
         value("sequence", text(single.and_then(|one| one.sequence.as_ref()).map(|one| one as &dyn ToString))),
         value("digest", text(single.and_then(|one| one.digest.as_ref()).map(|one| one as &dyn ToString))),
         value("previous-digest", text(image.and_then(|image| image.previous()).map(|one| one as &dyn ToString))),
-        value("images", images.to_string()),
+        value("images", images(run).to_string()),
         value("approved-by", String::new()),
         value("health", String::new()),
         value("success-rate", String::new()),
@@ -170,7 +174,7 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
             text(fault.filter(|_| run.ended.is_some()).map(|fault| &fault.category as &dyn ToString)),
         ),
         value("error-count", run.faults.len().to_string()),
-        value("errors", errors.to_string()),
+        value("errors", errors(run).to_string()),
         value("log-path", paths.log.clone()),
         value("record-path", paths.record.clone()),
         value("audit-path", paths.audit.clone()),
@@ -185,6 +189,17 @@ pub fn of_visit(run: &Run, paths: &Paths, fault: Option<&Fault>) -> Vec<(String,
     if let Some(fault) = fault {
         stop(&mut values, fault);
     }
+    values
+}
+
+/// The outputs of a rehearsal: those of its visit, without a run that anybody could go on with.
+#[must_use]
+pub fn of_rehearsal(run: &Run, fault: Option<&Fault>) -> Vec<(String, String)> {
+    let mut values = of_visit(run, &Paths::default(), fault);
+    set(&mut values, "deployment-id", "");
+    let mut result = result(run);
+    result["deployment_id"] = Value::Null;
+    set(&mut values, "result", &result.to_string());
     values
 }
 

@@ -181,6 +181,11 @@ impl Target {
         }
     }
 
+    /// The repositories that images go to.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        self.services.iter().filter_map(|service| service.image.as_ref()).map(|route| &route.repository)
+    }
+
     /// What the environment says for a service.
     #[must_use]
     pub fn settings(&self, service: &str) -> &Settings {

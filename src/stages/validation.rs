@@ -27,7 +27,9 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     if images.is_empty() {
         return Ok(Outcome::skipped("no service has an image").entering(State::ValidationPassed));
     }
-    super::sources::assert(work).await?;
+    if !work.seen.sources {
+        super::sources::assert(work).await?;
+    }
     let findings = evaluate(work, &images).await?;
     work.visit.note(Event::Checked { findings: findings.clone() }).await?;
     let failed: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
@@ -51,7 +53,7 @@ async fn evaluate(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Result<
             repository,
             inspection: &inspection,
             policy: &work.target.settings(service).validate,
-            registries: &work.tools.registries,
+            registries: &work.registries(),
             now: Utc::now(),
         };
         checks::evaluate(&subject, Depth::Everything).await.map_err(|fault| fault.about(service))
@@ -73,7 +75,7 @@ async fn inspected(work: &Work<'_>, service: &str, image: &PlannedImage) -> Resu
     if let Some(inspection) = work.seen.inspection(service) {
         return Ok(inspection);
     }
-    let inspection = Arc::new(work.tools.registries.inspect(&image.source.repository, &image.digest).await?);
+    let inspection = Arc::new(work.registries().inspect(&image.source.repository, &image.digest).await?);
     work.seen.remember(service, Arc::clone(&inspection));
     Ok(inspection)
 }
