@@ -30,15 +30,7 @@ pub(super) fn deliver(desk: &Desk, ended: Ended) -> Exit {
         Some(run) if !desk.rehearsal => leave_files(desk, run),
         _ => Paths::default(),
     };
-    let markdown = match (&run, &fault, &text) {
-        (Some(run), _, None) => Some(report::summary::summary(run)),
-        (Some(run), _, Some(text)) => {
-            Some(format!("{}\n```text\n{}\n```\n", report::summary::summary(run), text.replace("```", "'''")))
-        }
-        (None, Some(fault), _) => Some(report::summary::refusal(fault)),
-        (None, None, Some(text)) => Some(format!("```text\n{}\n```\n", text.replace("```", "'''"))),
-        (None, None, None) => None,
-    };
+    let markdown = markdown(run.as_ref(), fault.as_ref(), text.as_deref());
     let values = match &run {
         Some(run) if desk.rehearsal => report::outputs::of_rehearsal(run, fault.as_ref()),
         Some(run) => report::outputs::of_visit(run, &paths, fault.as_ref()),
@@ -56,7 +48,7 @@ pub(super) fn deliver(desk: &Desk, ended: Ended) -> Exit {
         }
     }
     if let Some(run) = run.as_ref().filter(|_| !desk.rehearsal) {
-        say(desk, run, &paths);
+        say(desk, run, &values, &paths);
     }
     if let Err(error) = desk.workspace.give_back() {
         tracing::warn!(%error, "the workspace's owner cannot be given the files: {error}");
@@ -81,17 +73,30 @@ fn leave_files(desk: &Desk, run: &Run) -> Paths {
     }
 }
 
-/// The last lines of the log.
-fn say(desk: &Desk, run: &Run, paths: &Paths) {
-    let status = report::outputs::status(run);
-    let decision = report::outputs::decision(run).name();
-    desk.printer.text(&format!(
-        "{}: {} ({}{decision}); the record is {}",
-        run.id,
-        run.state,
-        if status.is_empty() { String::new() } else { format!("{status}, ") },
-        paths.record
-    ));
+/// The job summary: of the run, of what stopped the visit where that is not in the run, and of a report that is not a
+/// run's.
+fn markdown(run: Option<&Run>, fault: Option<&Fault>, text: Option<&str>) -> Option<String> {
+    // That it was interrupted is in the run.
+    let fault = fault.filter(|fault| fault.code != Code::Interrupted || run.is_none());
+    let head = match (run, fault) {
+        (Some(run), Some(fault)) => Some(report::summary::stopped(run, fault)),
+        (Some(run), None) => Some(report::summary::summary(run)),
+        (None, Some(fault)) => Some(report::summary::refusal(fault)),
+        (None, None) => None,
+    };
+    let text = text.map(|text| format!("```text\n{}\n```\n", text.replace("```", "'''")));
+    match (head, text) {
+        (Some(head), Some(text)) => Some(format!("{head}\n{text}")),
+        (head, text) => head.or(text),
+    }
+}
+
+/// The last line of the log: what the outputs say.
+fn say(desk: &Desk, run: &Run, values: &[(String, String)], paths: &Paths) {
+    let value = |wanted: &str| values.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value);
+    let said: Vec<&str> = ["status", "decision"].into_iter().map(value).filter(|value| !value.is_empty()).collect();
+    let (id, state, said) = (&run.id, run.state, said.join(", "));
+    desk.printer.text(&format!("{id}: {state} ({said}); the record is {}", paths.record));
 }
 
 /// Fills the runner's files, where there are any.

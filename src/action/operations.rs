@@ -47,7 +47,9 @@ async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         let ledger = Arc::new(Rehearsal::before(book.to_read().await?));
         let run = stages::plan(&desk.request, &target, &tools, ledger, audience).await?;
         let text = report::plan::plan(&run);
-        return Ok(Ended { text, ..Ended::of(run) });
+        let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
+        let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
+        return Ok(Ended { exit, run: Some(run), fault, text });
     }
     if desk.request.until.is_some() && !book.lasting {
         desk.printer.annotate(

@@ -1,11 +1,12 @@
 //! The values of the action's outputs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::promotion::event::{Conclusion, Decision};
 use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
 use crate::promotion::run::Run;
-use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
 
 /// The version of the output `result`; it grows when a field changes its meaning or goes.
@@ -48,8 +49,10 @@ pub fn status(run: &Run) -> &'static str {
 /// The faults counted, as the output `errors` has them: every category and severity, also those that did not occur.
 #[must_use]
 pub fn errors(run: &Run) -> Value {
-    let by_category = run.faults_by_category();
-    let by_severity = run.faults_by_severity();
+    errors_of(&run.faults_by_category(), &run.faults_by_severity())
+}
+
+fn errors_of(by_category: &BTreeMap<Category, u64>, by_severity: &BTreeMap<Severity, u64>) -> Value {
     let categories: serde_json::Map<String, Value> = Category::ALL
         .into_iter()
         .map(|one| (one.name().to_owned(), by_category.get(&one).copied().unwrap_or_default().into()))
@@ -197,31 +200,71 @@ pub fn of_visit(run: &Run, paths: &Paths, fault: Option<&Fault>) -> Vec<(String,
 pub fn of_rehearsal(run: &Run, fault: Option<&Fault>) -> Vec<(String, String)> {
     let mut values = of_visit(run, &Paths::default(), fault);
     set(&mut values, "deployment-id", "");
-    let mut result = result(run);
-    result["deployment_id"] = Value::Null;
+    let mut result: Value = serde_json::from_str(get(&values, "result")).unwrap_or_default();
+    (result["deployment_id"], result["audit_head"]) = (Value::Null, Value::Null);
     set(&mut values, "result", &result.to_string());
     values
 }
 
-/// The outputs of a visit that has no run to tell of.
+/// The outputs of a visit that has no run to tell of. Those that are JSON are JSON all the same.
 #[must_use]
 pub fn of_fault(fault: Option<&Fault>) -> Vec<(String, String)> {
     let mut values: Vec<(String, String)> = NAMES.iter().map(|name| ((*name).to_owned(), String::new())).collect();
-    match fault {
-        Some(fault) => stop(&mut values, fault),
-        None => set(&mut values, "decision", Decision::Proceed.name()),
+    let none = errors_of(&BTreeMap::new(), &BTreeMap::new());
+    let result = json!({
+        "schema": RESULT_SCHEMA,
+        "deployment_id": null,
+        "operation": null,
+        "environment": null,
+        "state": null,
+        "decision": Decision::Proceed.name(),
+        "status": "",
+        "reason_code": "",
+        "images": [],
+        "errors": none,
+        "audit_head": null,
+    });
+    for (name, value) in [
+        ("decision", Decision::Proceed.name()),
+        ("result", &result.to_string()),
+        ("images", "[]"),
+        ("rolled-back", "false"),
+        ("error-count", "0"),
+        ("errors", &none.to_string()),
+    ] {
+        set(&mut values, name, value);
+    }
+    if let Some(fault) = fault {
+        stop(&mut values, fault);
     }
     values
 }
 
+/// Adds what stopped the visit, wherever it is told.
 fn stop(values: &mut [(String, String)], fault: &Fault) {
-    set(values, "decision", Decision::Stop.name());
-    set(values, "status", "FAILURE");
-    set(values, "reason-code", fault.code.name());
+    let (decision, status, reason) = (Decision::Stop.name(), "FAILURE", fault.code.name());
+    set(values, "decision", decision);
+    set(values, "status", status);
+    set(values, "reason-code", reason);
     set(values, "error-category", fault.category.name());
-    set(values, "failed-stage", fault.stage.map(Stage::name).unwrap_or_default());
-    let count = values.iter().find(|(name, _)| name == "error-count").and_then(|(_, count)| count.parse::<u64>().ok());
-    set(values, "error-count", &(count.unwrap_or_default() + 1).to_string());
+    if let Some(stage) = fault.stage {
+        set(values, "failed-stage", stage.name());
+    }
+    let count: u64 = get(values, "error-count").parse().unwrap_or_default();
+    set(values, "error-count", &(count + 1).to_string());
+    let mut errors: Value = serde_json::from_str(get(values, "errors")).unwrap_or_default();
+    for (kind, name) in [("category", fault.category.name()), ("severity", fault.severity.name())] {
+        errors[kind][name] = (errors[kind][name].as_u64().unwrap_or_default() + 1).into();
+    }
+    set(values, "errors", &errors.to_string());
+    let mut result: Value = serde_json::from_str(get(values, "result")).unwrap_or_default();
+    (result["decision"], result["status"], result["reason_code"]) = (decision.into(), status.into(), reason.into());
+    result["errors"] = errors;
+    set(values, "result", &result.to_string());
+}
+
+fn get<'a>(values: &'a [(String, String)], name: &str) -> &'a str {
+    values.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
 }
 
 fn set(values: &mut [(String, String)], name: &str, value: &str) {
@@ -237,6 +280,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::promotion::event::{Event, Opening, Operation, Record};
     use crate::promotion::identity::DeploymentId;
+    use crate::promotion::stage::Stage;
 
     /// A run that was just opened.
     pub(crate) fn a_run() -> Run {
@@ -278,5 +322,23 @@ pub(crate) mod tests {
         assert!(value("errors").contains("\"network\":0"));
         let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, NAMES);
+    }
+
+    #[test]
+    fn what_stopped_a_visit_is_told_everywhere() {
+        let fault = Fault::new(Code::LockTaken, "x").in_stage(Stage::Validation);
+        for values in [of_fault(Some(&fault)), of_visit(&a_run(), &Paths::default(), Some(&fault))] {
+            let json = |name: &str| serde_json::from_str::<Value>(get(&values, name)).unwrap();
+            assert_eq!(get(&values, "failed-stage"), "validation");
+            assert_eq!(
+                (&json("errors")["category"]["timeout"], &json("errors")["severity"]["low"]),
+                (&1.into(), &0.into())
+            );
+            let result = json("result");
+            assert_eq!((&result["decision"], &result["reason_code"]), (&"stop".into(), &"lock-taken".into()));
+            assert_eq!(result["errors"], json("errors"));
+            assert!(json("images").is_array());
+        }
+        assert_eq!(get(&of_rehearsal(&a_run(), None), "deployment-id"), "");
     }
 }

@@ -34,4 +34,5 @@ mod work;
 pub use open::interrupt;
 pub use promote::{plan, promote};
 pub use recover::{Recovered, Recovery, Settling, recover};
+pub use validation::foreseen;
 pub use work::Tools;

@@ -155,15 +155,19 @@ pub async fn interrupt(
     ledger: Arc<dyn Ledger>,
     audience: Arc<dyn Audience>,
 ) -> Result<Run, Fault> {
-    let id = known.first().map(|first| first.run.clone()).ok_or_else(|| Fault::defect("a run without records"))?;
+    let ours = Run::fold(known)?;
     let mut attempt = 1;
     loop {
-        let records = match ledger.load(&id).await {
+        let records = match ledger.load(&ours.id).await {
             Ok(records) => records,
             Err(LedgerError::Unreachable(_)) => known.to_vec(),
             Err(error) => return Err(error.into()),
         };
         let visit = Visit::take_up(&records, false, Arc::clone(&ledger), Arc::clone(&audience))?;
+        if visit.run().visits.len() > ours.visits.len() {
+            let text = format!("run {} is in the hands of a later visit", ours.id);
+            return Err(Fault::new(Code::VisitConflict, text).with_fix("nothing: the later visit goes on with the run"));
+        }
         match let_go(visit, cause).await {
             // What was being recorded when the visit was stopped is in the ledger only now.
             Err(fault) if fault.code == Code::VisitConflict && attempt < INTERRUPTIONS => attempt += 1,
@@ -176,7 +180,14 @@ async fn let_go(mut visit: Visit, cause: &str) -> Result<Run, Fault> {
     visit.hold_own_lease();
     let interrupted = Event::Interrupted { cause: cause.to_owned() };
     if visit.run().allows(&interrupted).is_ok() {
-        visit.note(interrupted).await?;
+        match visit.note(interrupted.clone()).await {
+            // Another run has the environment since: this one has nothing to give back.
+            Err(fault) if fault.code == Code::LeaseLost => {
+                visit.hold(None);
+                visit.note(interrupted).await?;
+            }
+            noted => noted?,
+        }
     }
     visit.release().await?;
     Ok(visit.run().clone())
