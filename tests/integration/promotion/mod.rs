@@ -8,6 +8,7 @@ mod counted;
 mod forced;
 mod locked;
 mod recovered;
+mod refused;
 mod rehearsed;
 mod resumed;
 mod scene;
