@@ -3,6 +3,8 @@
 //! These cases have a harness of their own: whether there is a Docker engine with the Dockerfile's base images turns out
 //! when they run, and where there is none they are reported as ignored, by name and with the reason.
 
+#![allow(clippy::expect_used, reason = "a test may give up with a clear message")]
+
 mod contents;
 mod kubernetes;
 mod runner;

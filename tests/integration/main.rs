@@ -2,6 +2,7 @@
 
 mod config;
 mod ledger;
+mod promotion;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod registry;

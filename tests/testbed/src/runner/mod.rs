@@ -158,6 +158,17 @@ impl Runner {
         self
     }
 
+    /// Runs another program, or the same under another name, in the same workspace: e.g. the post step.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn program(mut self, program: impl AsRef<Path>) -> Self {
+        self.program = std::path::absolute(program).expect("the program's path");
+        assert!(self.program.exists(), "{} is not there to be run", self.program.display());
+        self
+    }
+
     /// Adds words to the command line.
     #[must_use]
     pub fn arguments(mut self, words: &[&str]) -> Self {
