@@ -1,11 +1,10 @@
 //! What a person, or a machine, sees while a run goes on.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::printer::{Level, Printer, Style};
 use crate::promotion::event::{Conclusion, Event, Record};
 use crate::promotion::fault::{Fault, Severity};
-use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
 use crate::report::lines::lines;
@@ -104,7 +103,17 @@ pub(super) fn annotate(printer: &Printer, fault: &Fault) {
 
 /// Tells machines what happens: each event of a run is a log line of its own.
 #[derive(Debug)]
-pub(super) struct Journal;
+pub(super) struct Journal {
+    printer: Printer,
+}
+
+impl Journal {
+    /// A journal on a printer.
+    #[must_use]
+    pub(super) const fn new(printer: Printer) -> Self {
+        Self { printer }
+    }
+}
 
 impl Audience for Journal {
     fn heard(&self, run: &Run, record: &Record) {
@@ -117,37 +126,8 @@ impl Audience for Journal {
             "run {} event {}: {}", run.id, record.seq, record.event.kind()
         );
         if let Event::Faulted(fault) = &record.event {
-            tracing::error!(
-                run.id = %run.id,
-                fault.code = %fault.code,
-                fault.category = %fault.category,
-                fault.severity = %fault.severity,
-                "run {}: {}", run.id, fault.message
-            );
+            annotate(&self.printer, fault);
         }
-    }
-
-    fn progress(&self, _text: &str) {}
-}
-
-/// Remembers which run is in our hands, for when it is taken out of them.
-#[derive(Debug, Default)]
-pub struct Witness {
-    run: OnceLock<DeploymentId>,
-}
-
-impl Witness {
-    /// The run that was begun or taken up.
-    #[must_use]
-    pub fn run(&self) -> Option<&DeploymentId> {
-        self.run.get()
-    }
-}
-
-impl Audience for std::sync::Arc<Witness> {
-    fn heard(&self, run: &Run, _record: &Record) {
-        // The first is ours; others are those that are settled on the way.
-        let _ = self.run.set(run.id.clone());
     }
 
     fn progress(&self, _text: &str) {}

@@ -337,9 +337,20 @@ impl Given {
         self.0.get("log-format").is_some_and(|format| format == "json")
     }
 
-    /// Every secret among the inputs, to be masked.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        INPUTS.iter().filter(|one| one.kind == Kind::Secret).filter_map(|one| self.0.get(one.name)).map(String::as_str)
+    /// Every secret among the inputs, to be masked; also the password inside the database's address, in both ways of
+    /// writing it.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let secret = INPUTS.iter().filter(|one| one.kind == Kind::Secret);
+        let mut secrets: Vec<String> = secret.filter_map(|one| self.0.get(one.name)).cloned().collect();
+        let address = self.0.get("database-url").and_then(|address| url::Url::parse(address).ok());
+        if let Some(password) = address.as_ref().and_then(url::Url::password) {
+            // Read as the value of a form's field it is decoded.
+            let form = format!("password={}", password.replace('+', "%2B"));
+            secrets.extend(url::form_urlencoded::parse(form.as_bytes()).map(|(_, password)| password.into_owned()));
+            secrets.push(password.to_owned());
+        }
+        secrets
     }
 
     /// Checks the inputs, all of them, so that every mistake is told at once.
@@ -682,6 +693,16 @@ mod tests {
             checked(&[], &[("INPUT_DATABASE-URL", "postgres://u:hunter2@h/d"), ("INPUT_GITHUB-TOKEN", "hunter2")])
                 .unwrap();
         assert!(!format!("{inputs:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_password_in_an_address_is_a_secret_of_its_own() {
+        let environment = environment(&[("INPUT_DATABASE-URL", "postgres://u:p%40ss+%2Fw@h/d")]);
+        let Read::Given(given) = read(&["tidegate".to_owned()], &environment).unwrap() else { panic!() };
+        let secrets = given.secrets();
+        for wanted in ["postgres://u:p%40ss+%2Fw@h/d", "p%40ss+%2Fw", "p@ss+/w"] {
+            assert!(secrets.iter().any(|secret| secret == wanted), "{wanted} is not in {secrets:?}");
+        }
     }
 
     #[test]

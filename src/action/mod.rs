@@ -1,17 +1,22 @@
 //! The runner's contract: inputs, outputs, workflow commands, the job summary, signals; and the same on a command line.
 
+mod book;
 mod console;
 pub mod context;
+mod delivery;
 pub mod environment;
 pub mod inputs;
 pub mod logging;
 pub mod metadata;
+mod operations;
 pub mod outputs;
 pub mod printer;
 mod request;
 mod run;
 pub mod signals;
 pub mod summary;
+mod tools;
+mod witness;
 pub mod workspace;
 
 use std::process::ExitCode;

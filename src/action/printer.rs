@@ -44,12 +44,22 @@ impl Level {
             Self::Notice => "notice",
         }
     }
+
+    const fn of_diagnostics(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warning => "WARN",
+            Self::Notice => "INFO",
+        }
+    }
 }
 
 /// Prints to one stream, one whole line at a time.
 #[derive(Clone)]
 pub struct Printer {
     style: Style,
+    /// Whether every line that is no command is a JSON object.
+    json: bool,
     stream: Arc<Mutex<Stream>>,
 }
 
@@ -82,7 +92,13 @@ impl Printer {
     #[must_use]
     pub fn new(style: Style, out: Box<dyn Write + Send>) -> Self {
         let stream = Stream { out, grouped: false, transient: false, annotations: [0; 3] };
-        Self { style, stream: Arc::new(Mutex::new(stream)) }
+        Self { style, json: false, stream: Arc::new(Mutex::new(stream)) }
+    }
+
+    /// The same for machines: every line that is no command is a JSON object.
+    #[must_use]
+    pub fn in_json(&self) -> Self {
+        Self { json: true, ..self.clone() }
     }
 
     /// How it prints.
@@ -98,11 +114,21 @@ impl Printer {
 
     /// Prints text, line by line, each harmless.
     pub fn text(&self, text: &str) {
+        if self.json {
+            return self.object("INFO", text);
+        }
         let mut stream = self.stream();
         stream.clear_transient();
         for line in text.split('\n') {
             stream.line(&harmless(line));
         }
+    }
+
+    /// Prints a line for machines, of the same shape as the diagnostics.
+    fn object(&self, level: &str, message: &str) {
+        let timestamp = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let object = serde_json::json!({ "timestamp": timestamp, "level": level, "message": message });
+        self.stream().line(&harmless(&object.to_string()));
     }
 
     /// Shows text on a terminal until the next line is printed; elsewhere nothing.
@@ -137,15 +163,22 @@ impl Printer {
 
     /// Shows an annotation on the run's page; elsewhere a line. What is more than the runner shows becomes plain lines.
     pub fn annotate(&self, level: Level, title: &str, message: &str) {
+        if self.json {
+            self.object(level.of_diagnostics(), &format!("{title}\n{message}"));
+            if self.style != Style::Actions {
+                return;
+            }
+        }
         let mut stream = self.stream();
         stream.clear_transient();
         let place = level as usize;
         if self.style == Style::Actions && stream.annotations[place] < ANNOTATIONS_MAX {
             stream.annotations[place] += 1;
-            let message = escape_data(&cut(message, ANNOTATION_MAX));
+            let shown: Vec<String> = message.split('\n').map(untrusted::visible).collect();
+            let message = escape_data(&cut(&shown.join("\n"), ANNOTATION_MAX));
             let title = escape_property(&untrusted::line(title, 200));
             stream.line(&format!("::{} title={title}::{message}", level.name()));
-        } else {
+        } else if !self.json {
             stream.line(&harmless(&format!("{}: {title}", level.name())));
             for line in message.split('\n') {
                 stream.line(&format!("  {}", harmless(line)));
@@ -185,10 +218,9 @@ impl Stream {
     }
 }
 
-/// One line without control characters and without commands; spaces are kept.
+/// One line without what is not seen, and without commands; spaces are kept.
 fn harmless(line: &str) -> String {
-    let shown: String = line.chars().filter(|c| !c.is_control()).collect();
-    untrusted::defuse(&shown)
+    untrusted::defuse(&untrusted::visible(line))
 }
 
 fn cut(text: &str, max: usize) -> String {
@@ -235,7 +267,9 @@ impl Write for Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if !self.buffer.is_empty() {
-            self.printer.text(String::from_utf8_lossy(&self.buffer).trim_end());
+            // Whatever it is, it has its shape already.
+            let plain = Printer { json: false, ..self.printer.clone() };
+            plain.text(String::from_utf8_lossy(&self.buffer).trim_end());
         }
     }
 }
@@ -294,7 +328,7 @@ pub(crate) mod tests {
         });
         assert_eq!(
             text,
-            "::error title=a%3Ab%2Cc::100%25%0Anext%0D::x::\n::add-mask::line one\n::add-mask::line two\n\
+            "::error title=a%3Ab%2Cc::100%25%0Anext::x::\n::add-mask::line one\n::add-mask::line two\n\
              ::group::g ::error::x\n::endgroup::\n::group::h\n::endgroup::\n"
         );
     }
@@ -309,6 +343,24 @@ pub(crate) mod tests {
         assert_eq!(text.matches("::warning title=t::").count(), 10);
         assert_eq!(text.matches("warning: t\n").count(), 2);
         assert!(!text.contains("\n  ::"));
+    }
+
+    #[test]
+    fn for_machines_every_line_is_an_object_or_a_command_of_ours() {
+        for style in [Style::Plain, Style::Terminal, Style::Actions] {
+            let text = printed(style, |printer| {
+                let printer = printer.in_json();
+                printer.text("one\n::error::two \"three\"");
+                printer.annotate(Level::Error, "t", "what\n##[error]why");
+            });
+            let (commands, objects): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("::"));
+            assert_eq!(commands.len(), usize::from(style == Style::Actions), "{text}");
+            assert_eq!(objects.len(), 2, "{text}");
+            for line in objects {
+                assert!(serde_json::from_str::<serde_json::Value>(line).unwrap().is_object());
+                assert!(!line.contains("##["));
+            }
+        }
     }
 
     #[test]

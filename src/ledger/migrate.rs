@@ -48,6 +48,14 @@ const KNOWN: u64 = POSTGRES.len() as u64;
 /// How many tables and views are derived.
 const DERIVED: u64 = 7;
 
+/// Whether there is a schema.
+///
+/// # Errors
+/// [`LedgerError::TooNew`] when it is newer than this program.
+pub(super) async fn exists(transaction: &mut Transaction) -> Result<bool, Trouble> {
+    Ok(version(transaction).await? > 0)
+}
+
 /// Whether the schema is the one that this program knows.
 ///
 /// # Errors

@@ -211,6 +211,9 @@ pub fn connect(address: &LedgerAddress) -> Box<dyn Ledger> {
 /// words is not taken for our own.
 #[async_trait]
 pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Whether there is a ledger to read: not where nobody has ever prepared one.
+    async fn exists(&self) -> Result<bool, LedgerError>;
+
     /// Brings the schema up to this version. Does nothing when it is; may be called by many at once.
     async fn prepare(&self) -> Result<(), LedgerError>;
 

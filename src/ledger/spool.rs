@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +44,7 @@ pub struct Spooling {
     inner: Arc<dyn Ledger>,
     folder: PathBuf,
     runs: Mutex<HashMap<DeploymentId, Watched>>,
+    haste: AtomicBool,
 }
 
 /// A run that went through here, as it is.
@@ -91,8 +93,9 @@ impl From<Away> for LedgerError {
     }
 }
 
-/// Asks again while the ledger is away, for a while. A call is never cut off: what it did would then not be known.
-async fn patiently<'a, T>(call: impl Fn() -> Answer<'a, T> + Send + Sync) -> Result<T, Away> {
+/// Asks again while the ledger is away, for a while, unless in haste. A call is never cut off: what it did would then not
+/// be known.
+async fn patiently<'a, T>(haste: &AtomicBool, call: impl Fn() -> Answer<'a, T> + Send + Sync) -> Result<T, Away> {
     let begin = Instant::now();
     let mut in_doubt = None;
     let mut attempt = 1;
@@ -108,7 +111,7 @@ async fn patiently<'a, T>(call: impl Fn() -> Answer<'a, T> + Send + Sync) -> Res
             Err(error) => return Err(Away::No(error)),
         };
         let wait = WHEN_AWAY.wait(attempt, RetryClass::Passing { after: None }, rand::random());
-        match wait.filter(|_| begin.elapsed() < PATIENCE) {
+        match wait.filter(|_| begin.elapsed() < PATIENCE && !haste.load(Ordering::Relaxed)) {
             Some(wait) => sleep(wait).await,
             None => return Err(Away::Away { why, in_doubt }),
         }
@@ -120,7 +123,12 @@ impl Spooling {
     /// A ledger that goes on in files in `folder` when `inner` is away. The folder is made when it is needed.
     #[must_use]
     pub fn new(inner: Arc<dyn Ledger>, folder: PathBuf) -> Self {
-        Self { inner, folder, runs: Mutex::default() }
+        Self { inner, folder, runs: Mutex::default(), haste: AtomicBool::new(false) }
+    }
+
+    /// From now on a ledger that is away is asked once, and not again: there is no time.
+    pub fn hurry(&self) {
+        self.haste.store(true, Ordering::Relaxed);
     }
 
     /// The files that this object has put events into and that are not imported yet.
@@ -168,7 +176,7 @@ impl Spooling {
 
     /// Imports a file that is being written here. If it cannot be imported the run goes on in it.
     async fn import_ours(&self, run: &mut Run, spool: &mut Spool) -> Result<u64, LedgerError> {
-        match patiently(|| self.inner.import(&spool.records)).await.map_err(LedgerError::from) {
+        match patiently(&self.haste, || self.inner.import(&spool.records)).await.map_err(LedgerError::from) {
             Ok(events) => {
                 remove(&spool.path)?;
                 Ok(events)
@@ -186,7 +194,7 @@ impl Spooling {
     async fn import_file(&self, path: &Path) -> Result<Option<u64>, LedgerError> {
         let Some(file) = take(path).map_err(|error| unusable(path, &error))? else { return Ok(None) };
         let records = read(&file).map_err(|why| LedgerError::Corrupt(format!("{}: {why}", path.display())))?;
-        let events = patiently(|| self.inner.import(&records)).await?;
+        let events = patiently(&self.haste, || self.inner.import(&records)).await?;
         // It is ours alone until it is gone, so that nothing new is removed with it.
         remove(path)?;
         drop(file);
@@ -220,7 +228,7 @@ impl Spooling {
         if let Some(Watched { run, spool: Some(spool) }) = runs.get_mut(&head.run) {
             return spool.add(run, head, events);
         }
-        match patiently(call).await {
+        match patiently(&self.haste, call).await {
             Ok(records) => {
                 follow(&mut runs, &records);
                 Ok(records)
@@ -251,7 +259,7 @@ impl Spooling {
         if runs.get(&head.run).is_some_and(|watched| watched.spool.is_some()) {
             return Err(LedgerError::Unreachable(format!("the events of run {} go into a file", head.run)));
         }
-        let answer = patiently(call).await?;
+        let answer = patiently(&self.haste, call).await?;
         follow(&mut runs, record(&answer).map_or(&[], std::slice::from_ref));
         Ok(answer)
     }
@@ -269,6 +277,10 @@ fn follow(runs: &mut HashMap<DeploymentId, Watched>, records: &[Record]) {
 
 #[async_trait]
 impl Ledger for Spooling {
+    async fn exists(&self) -> Result<bool, LedgerError> {
+        self.inner.exists().await
+    }
+
     async fn prepare(&self) -> Result<(), LedgerError> {
         self.inner.prepare().await
     }

@@ -79,6 +79,10 @@ impl<D: Database> Store<D> {
 
 #[async_trait]
 impl<D: Database> Ledger for Store<D> {
+    async fn exists(&self) -> Result<bool, LedgerError> {
+        reading!(self, "look for a schema", |transaction| migrate::exists(transaction).await)
+    }
+
     async fn prepare(&self) -> Result<(), LedgerError> {
         // Looked at first, because a role that may only use the schema can do no more.
         if reading!(self, "look at the schema", |transaction| migrate::is_current(transaction).await)? {

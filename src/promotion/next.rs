@@ -32,8 +32,8 @@ pub struct Ending {
 
 /// What comes next in a run, when the visit is to end after `until`.
 ///
-/// Stages come in their order, each once, and again only where a visit was cut off in it. A stage that failed or
-/// errored leads to the report at once. A plan with nothing to do does too.
+/// Stages come in their order, each once, and again only where a visit was cut off in it, or where the plan was made
+/// anew after it. A stage that failed or errored leads to the report at once. A plan with nothing to do does too.
 #[must_use]
 pub fn next(run: &Run, until: Option<Stage>) -> Next {
     if run.ended.is_some() {
@@ -45,7 +45,7 @@ pub fn next(run: &Run, until: Option<Stage>) -> Next {
         if stage == Stage::Report {
             return report();
         }
-        match run.conclusion(stage) {
+        match standing(run, stage) {
             None => return Next::Begin(stage),
             Some(Conclusion::Failed | Conclusion::Errored) => return report(),
             Some(Conclusion::Done | Conclusion::Skipped) => {}
@@ -58,6 +58,12 @@ pub fn next(run: &Run, until: Option<Stage>) -> Next {
         }
     }
     report()
+}
+
+/// How a stage ended, as far as that still counts: what came before the plan was last begun was about another plan.
+fn standing(run: &Run, stage: Stage) -> Option<Conclusion> {
+    let begun = |stage: Stage| run.stages.iter().rposition(|one| one.stage == stage);
+    if begun(stage)? < begun(Stage::Conditions)? { None } else { run.conclusion(stage) }
 }
 
 /// How a run ends, by how its stages ended and what went wrong.
@@ -204,11 +210,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in the stages, and wherever visits end: no illegal event is ever needed, the run ends, it
-        /// ends once, and the fold of its records is what was folded on the way.
+        /// Whatever happens in the stages, wherever visits end, and however often the plan is made anew: no illegal event
+        /// is ever needed, the run ends, it ends once, nothing is changed that the last plan was not validated for, and
+        /// the fold of its records is what was folded on the way.
         #[test]
         fn every_run_ends_and_no_illegal_event_is_needed(
             fates in proptest::collection::vec(fate(), 60), untils in proptest::collection::vec(until(), 30), nothing_to_do: bool,
+            anew in proptest::collection::vec(proptest::bool::weighted(0.2), 20),
         ) {
             let plan = Plan {
                 environment: "production".to_owned(),
@@ -220,6 +228,7 @@ mod tests {
             let mut journal = Journal::new();
             let mut fates = fates.into_iter();
             let mut untils = untils.into_iter().chain(std::iter::repeat(None));
+            let mut anew = anew.into_iter();
             let mut visits = 0;
             'run: loop {
                 visits += 1;
@@ -229,6 +238,14 @@ mod tests {
                 loop {
                     match next(&journal.run, until) {
                         Next::Begin(stage) => {
+                            // Before the first change, whoever takes the lease may find that the plan must be made anew.
+                            let may = stage > Stage::Approval && stage < Stage::Report && !journal.run.changed_the_world();
+                            let stage = if may && anew.next() == Some(true) { Stage::Conditions } else { stage };
+                            if stage == Stage::Copy {
+                                let begun = |stage| journal.run.stages.iter().rposition(|one| one.stage == stage);
+                                prop_assert!(begun(Stage::Conditions) < begun(Stage::Approval));
+                                prop_assert!(begun(Stage::Approval) < begun(Stage::Validation));
+                            }
                             // When the fates run out everything goes well.
                             let fate = fates.next().unwrap_or(Fate::Good);
                             play(&mut journal, stage, fate, &plan);

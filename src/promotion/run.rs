@@ -483,6 +483,12 @@ impl Run {
         self.stages.iter().rev().find(|run| run.stage == stage).and_then(|run| run.conclusion)
     }
 
+    /// Whether a visit is under way, as far as the run knows: it was begun, and has neither ended nor been interrupted.
+    #[must_use]
+    pub fn is_visited(&self) -> bool {
+        self.visits.last().is_some_and(|visit| visit.ended.is_none() && visit.interrupted.is_none())
+    }
+
     /// The intents whose outcome is not known.
     pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Intended)> {
         self.intents.iter().filter(|(_, intended)| intended.outcome.is_none()).map(|(seq, intended)| (*seq, intended))

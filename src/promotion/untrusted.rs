@@ -42,6 +42,12 @@ pub fn line(text: &str, max: usize) -> String {
     defuse(&out)
 }
 
+/// One line of text as it is, without what is not seen: control characters, direction marks, zero-width characters.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !is_invisible(*c)).collect()
+}
+
 /// Breaks both syntaxes of the runner's workflow commands in one line of text.
 #[must_use]
 pub fn defuse(text: &str) -> String {

@@ -1,11 +1,12 @@
 //! The values of the action's outputs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::promotion::event::{Conclusion, Decision};
-use crate::promotion::fault::{Category, Exit, Fault, Severity};
+use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
 use crate::promotion::run::Run;
-use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
 
 /// The version of the output `result`; it grows when a field changes its meaning or goes.
@@ -48,8 +49,10 @@ pub fn status(run: &Run) -> &'static str {
 /// The faults counted, as the output `errors` has them: every category and severity, also those that did not occur.
 #[must_use]
 pub fn errors(run: &Run) -> Value {
-    let by_category = run.faults_by_category();
-    let by_severity = run.faults_by_severity();
+    errors_of(&run.faults_by_category(), &run.faults_by_severity())
+}
+
+fn errors_of(by_category: &BTreeMap<Category, u64>, by_severity: &BTreeMap<Severity, u64>) -> Value {
     let categories: serde_json::Map<String, Value> = Category::ALL
         .into_iter()
         .map(|one| (one.name().to_owned(), by_category.get(&one).copied().unwrap_or_default().into()))
@@ -81,6 +84,28 @@ pub fn images(run: &Run) -> Value {
             })
         })
         .collect()
+}
+
+/// What decided a run that is over, where a fault did.
+fn reason(run: &Run) -> &'static str {
+    run.ended.as_ref().and_then(|ended| ended.reason).map(Code::name).unwrap_or_default()
+}
+
+/// What machines are told in one piece.
+fn result(run: &Run) -> Value {
+    json!({
+        "schema": RESULT_SCHEMA,
+        "deployment_id": run.id,
+        "operation": run.opening.operation,
+        "environment": run.opening.environment,
+        "state": run.state,
+        "decision": decision(run).name(),
+        "status": status(run),
+        "reason_code": reason(run),
+        "images": images(run),
+        "errors": errors(run),
+        "audit_head": { "seq": run.seq, "hash": run.head },
+    })
 }
 
 /// The names of all outputs, in the order in which they are written.
@@ -123,42 +148,24 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         .zip(single)
         .and_then(|((plan, _), candidate)| plan.candidate(&candidate.service)?.image.as_ref());
     let fault = run.decisive_fault();
-    let reason =
-        run.ended.as_ref().and_then(|ended| ended.reason).map(|code| code.name().to_owned()).unwrap_or_default();
     let failed = run
         .stages
         .iter()
         .rev()
         .find(|stage| matches!(stage.conclusion, Some(Conclusion::Failed | Conclusion::Errored)));
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
-    let decision = decision(run).name().to_owned();
-    let images = images(run);
-    let errors = errors(run);
-    let result = json!({
-        "schema": RESULT_SCHEMA,
-        "deployment_id": run.id,
-        "operation": run.opening.operation,
-        "environment": run.opening.environment,
-        "state": run.state,
-        "decision": decision,
-        "status": status(run),
-        "reason_code": reason,
-        "images": images,
-        "errors": errors,
-        "audit_head": { "seq": run.seq, "hash": run.head },
-    });
     let value = |name: &str, value: String| (name.to_owned(), value);
     vec![
         value("deployment-id", run.id.to_string()),
         value("state", run.state.to_string()),
-        value("decision", decision),
-        value("reason-code", reason),
-        value("result", result.to_string()),
+        value("decision", decision(run).name().to_owned()),
+        value("reason-code", reason(run).to_owned()),
+        value("result", result(run).to_string()),
         value("status", status(run).to_owned()),
         value("sequence", text(single.and_then(|one| one.sequence.as_ref()).map(|one| one as &dyn ToString))),
         value("digest", text(single.and_then(|one| one.digest.as_ref()).map(|one| one as &dyn ToString))),
         value("previous-digest", text(image.and_then(|image| image.previous()).map(|one| one as &dyn ToString))),
-        value("images", images.to_string()),
+        value("images", images(run).to_string()),
         value("approved-by", String::new()),
         value("health", String::new()),
         value("success-rate", String::new()),
@@ -170,7 +177,7 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
             text(fault.filter(|_| run.ended.is_some()).map(|fault| &fault.category as &dyn ToString)),
         ),
         value("error-count", run.faults.len().to_string()),
-        value("errors", errors.to_string()),
+        value("errors", errors(run).to_string()),
         value("log-path", paths.log.clone()),
         value("record-path", paths.record.clone()),
         value("audit-path", paths.audit.clone()),
@@ -188,25 +195,76 @@ pub fn of_visit(run: &Run, paths: &Paths, fault: Option<&Fault>) -> Vec<(String,
     values
 }
 
-/// The outputs of a visit that has no run to tell of.
+/// The outputs of a rehearsal: those of its visit, without a run that anybody could go on with.
+#[must_use]
+pub fn of_rehearsal(run: &Run, fault: Option<&Fault>) -> Vec<(String, String)> {
+    let mut values = of_visit(run, &Paths::default(), fault);
+    set(&mut values, "deployment-id", "");
+    let mut result: Value = serde_json::from_str(get(&values, "result")).unwrap_or_default();
+    (result["deployment_id"], result["audit_head"]) = (Value::Null, Value::Null);
+    set(&mut values, "result", &result.to_string());
+    values
+}
+
+/// The outputs of a visit that has no run to tell of. Those that are JSON are JSON all the same.
 #[must_use]
 pub fn of_fault(fault: Option<&Fault>) -> Vec<(String, String)> {
     let mut values: Vec<(String, String)> = NAMES.iter().map(|name| ((*name).to_owned(), String::new())).collect();
-    match fault {
-        Some(fault) => stop(&mut values, fault),
-        None => set(&mut values, "decision", Decision::Proceed.name()),
+    let none = errors_of(&BTreeMap::new(), &BTreeMap::new());
+    let result = json!({
+        "schema": RESULT_SCHEMA,
+        "deployment_id": null,
+        "operation": null,
+        "environment": null,
+        "state": null,
+        "decision": Decision::Proceed.name(),
+        "status": "",
+        "reason_code": "",
+        "images": [],
+        "errors": none,
+        "audit_head": null,
+    });
+    for (name, value) in [
+        ("decision", Decision::Proceed.name()),
+        ("result", &result.to_string()),
+        ("images", "[]"),
+        ("rolled-back", "false"),
+        ("error-count", "0"),
+        ("errors", &none.to_string()),
+    ] {
+        set(&mut values, name, value);
+    }
+    if let Some(fault) = fault {
+        stop(&mut values, fault);
     }
     values
 }
 
+/// Adds what stopped the visit, wherever it is told.
 fn stop(values: &mut [(String, String)], fault: &Fault) {
-    set(values, "decision", Decision::Stop.name());
-    set(values, "status", "FAILURE");
-    set(values, "reason-code", fault.code.name());
+    let (decision, status, reason) = (Decision::Stop.name(), "FAILURE", fault.code.name());
+    set(values, "decision", decision);
+    set(values, "status", status);
+    set(values, "reason-code", reason);
     set(values, "error-category", fault.category.name());
-    set(values, "failed-stage", fault.stage.map(Stage::name).unwrap_or_default());
-    let count = values.iter().find(|(name, _)| name == "error-count").and_then(|(_, count)| count.parse::<u64>().ok());
-    set(values, "error-count", &(count.unwrap_or_default() + 1).to_string());
+    if let Some(stage) = fault.stage {
+        set(values, "failed-stage", stage.name());
+    }
+    let count: u64 = get(values, "error-count").parse().unwrap_or_default();
+    set(values, "error-count", &(count + 1).to_string());
+    let mut errors: Value = serde_json::from_str(get(values, "errors")).unwrap_or_default();
+    for (kind, name) in [("category", fault.category.name()), ("severity", fault.severity.name())] {
+        errors[kind][name] = (errors[kind][name].as_u64().unwrap_or_default() + 1).into();
+    }
+    set(values, "errors", &errors.to_string());
+    let mut result: Value = serde_json::from_str(get(values, "result")).unwrap_or_default();
+    (result["decision"], result["status"], result["reason_code"]) = (decision.into(), status.into(), reason.into());
+    result["errors"] = errors;
+    set(values, "result", &result.to_string());
+}
+
+fn get<'a>(values: &'a [(String, String)], name: &str) -> &'a str {
+    values.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
 }
 
 fn set(values: &mut [(String, String)], name: &str, value: &str) {
@@ -222,6 +280,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::promotion::event::{Event, Opening, Operation, Record};
     use crate::promotion::identity::DeploymentId;
+    use crate::promotion::stage::Stage;
 
     /// A run that was just opened.
     pub(crate) fn a_run() -> Run {
@@ -263,5 +322,23 @@ pub(crate) mod tests {
         assert!(value("errors").contains("\"network\":0"));
         let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, NAMES);
+    }
+
+    #[test]
+    fn what_stopped_a_visit_is_told_everywhere() {
+        let fault = Fault::new(Code::LockTaken, "x").in_stage(Stage::Validation);
+        for values in [of_fault(Some(&fault)), of_visit(&a_run(), &Paths::default(), Some(&fault))] {
+            let json = |name: &str| serde_json::from_str::<Value>(get(&values, name)).unwrap();
+            assert_eq!(get(&values, "failed-stage"), "validation");
+            assert_eq!(
+                (&json("errors")["category"]["timeout"], &json("errors")["severity"]["low"]),
+                (&1.into(), &0.into())
+            );
+            let result = json("result");
+            assert_eq!((&result["decision"], &result["reason_code"]), (&"stop".into(), &"lock-taken".into()));
+            assert_eq!(result["errors"], json("errors"));
+            assert!(json("images").is_array());
+        }
+        assert_eq!(get(&of_rehearsal(&a_run(), None), "deployment-id"), "");
     }
 }

@@ -33,8 +33,19 @@ pub fn summary(run: &Run) -> String {
 /// The job summary of a visit that was refused before there was a run.
 #[must_use]
 pub fn refusal(fault: &Fault) -> String {
+    stop("Nothing was begun", fault)
+}
+
+/// The job summary of a visit to a run that was stopped by something which is not in the run.
+#[must_use]
+pub fn stopped(run: &Run, fault: &Fault) -> String {
+    format!("{}\n{}", stop("This visit was stopped", fault), summary(run))
+}
+
+fn stop(headline: &str, fault: &Fault) -> String {
+    let about = fault.service.as_deref().map(|service| format!("{}: ", code(service, 100))).unwrap_or_default();
     format!(
-        "## ⛔ Nothing was begun\n\n{} (`{}`)\n\n### What to do next\n\n- {}\n",
+        "## ⛔ {headline}\n\n{about}{} (`{}`)\n\n### What to do next\n\n- {}\n",
         markdown(&fault.message, 4000),
         fault.code,
         markdown(&fault.fix, 1000)

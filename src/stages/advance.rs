@@ -1,20 +1,16 @@
 //! A visit: the run is advanced from stage to stage, as far as it goes.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
+use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
 use super::{approval, conditions, copy, report, validation};
-use crate::ledger::{Acquired, Fence, Head, Heartbeat, Standing};
-use crate::promotion::event::{Decision, Event, Traffic};
+use crate::ledger::{Heartbeat, Standing};
+use crate::promotion::event::{Decision, Event};
 use crate::promotion::fault::{Code, Fault, Severity};
 use crate::promotion::next::{Next, next};
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
-
-/// How often a lease that somebody else holds is asked for.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Advances a run until it ends, or this visit does. A lease that was taken is still held then.
 ///
@@ -26,10 +22,22 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
     loop {
         match next(work.visit.run(), work.request.until) {
             Next::Begin(stage) => {
-                if needs_lease(work, stage) && heartbeat.is_none() {
-                    match take_lease(work).await? {
-                        Some(started) => heartbeat = Some(started),
-                        None => continue,
+                if stage < Stage::Report && work.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                    refuse(work, too_late(stage)).await?;
+                    continue;
+                }
+                let mut stage = stage;
+                if needs_lease(work, stage) {
+                    match lease::take(work).await? {
+                        Lease::Ours(started) => heartbeat = Some(started),
+                        Lease::OnAnotherPlan(started) => {
+                            heartbeat = Some(started);
+                            stage = Stage::Conditions;
+                        }
+                        Lease::Refused(fault) => {
+                            refuse(work, *fault).await?;
+                            continue;
+                        }
                     }
                 }
                 under(heartbeat.as_ref(), stage_of(work, stage)).await?;
@@ -59,63 +67,26 @@ fn needs_lease(work: &Work<'_>, stage: Stage) -> bool {
     stage > Stage::Approval && stage < Stage::Report && work.visit.fence().is_none()
 }
 
-/// Takes the lease, waiting for whoever has it as long as the configuration says. `None` when it is not to be had; the
-/// run then has a fault.
-async fn take_lease(work: &mut Work<'_>) -> Result<Option<Heartbeat>, Fault> {
-    let wait = work.target.environment().settings().gates.lock.wait;
-    let begin = Instant::now();
-    loop {
-        let head = Head::of(work.visit.run());
-        let (by, until) = match work.visit.ledger().acquire(&head).await? {
-            Acquired::Taken(record) => {
-                work.visit.take_in(&[*record])?;
-                let opening = &work.visit.run().opening;
-                let token = work.visit.run().lease.ok_or_else(|| Fault::defect("a lease without a token"))?;
-                let fence = Fence { scope: opening.scope.clone(), environment: opening.environment.clone(), token };
-                work.visit.hold(Some(fence.clone()));
-                let heartbeat = Heartbeat::start(work.visit.ledger().clone(), fence);
-                if let Some(fault) = super::recover::others(work).await? {
-                    refuse(work, fault).await?;
-                    return Ok(None);
-                }
-                return Ok(Some(heartbeat));
-            }
-            Acquired::Held { by, until } => (by, until),
-        };
-        if begin.elapsed() >= wait {
-            let waited = if wait.is_zero() {
-                String::new()
-            } else {
-                format!(", after waiting {}", humantime::format_duration(wait))
-            };
-            let text = format!(
-                "{} is being changed by run {by}, which holds it until {} at the least{waited}",
-                work.target.environment,
-                until.format("%H:%M:%S UTC")
-            );
-            let fix = format!(
-                "wait for it, or raise `gates.lock.wait`; if its process is gone for good, settle it with `operation: recover` and `deployment-id: {by}`"
-            );
-            refuse(work, Fault::new(Code::LockTaken, text).with_fix(fix)).await?;
-            return Ok(None);
-        }
-        work.visit.audience().progress(&format!("waiting for run {by}, which holds {}", work.target.environment));
-        tokio::time::sleep(ASK_AGAIN.min(wait.saturating_sub(begin.elapsed())).max(Duration::from_millis(200))).await;
-    }
+fn too_late(stage: Stage) -> Fault {
+    Fault::new(Code::DeadlinePassed, format!("the deadline passed before {stage} was begun"))
 }
 
 /// Stops a run before its next stage.
-async fn refuse(work: &mut Work<'_>, fault: Fault) -> Result<(), Fault> {
+///
+/// # Errors
+/// What the ledger says.
+pub(super) async fn refuse(work: &mut Work<'_>, fault: Fault) -> Result<(), Fault> {
     let stage = match next(work.visit.run(), None) {
         Next::Begin(stage) => stage,
         _ => Stage::Report,
     };
     let conclusion = Trouble::from(fault.clone()).conclusion();
+    let traffic = work.traffic();
     work.visit
         .record(vec![
             Event::StageStarted { stage },
             Event::Faulted(Box::new(fault.in_stage(stage))),
-            Event::StageEnded { stage, conclusion, note: None, traffic: Traffic::default() },
+            Event::StageEnded { stage, conclusion, note: None, traffic },
         ])
         .await
 }
@@ -155,7 +126,6 @@ async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
 /// Runs a stage and records how it ended.
 async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
     begin(work, stage).await?;
-    let before = work.tools.registries.traffic();
     let result = match stage {
         // Boxed, because each is as large as all that it may do.
         Stage::Conditions => Box::pin(conditions::run(work)).await,
@@ -165,23 +135,22 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Migration | Stage::Deployment | Stage::Verification => Ok(Outcome::not_configured()),
         Stage::Report => report::run(work).await,
     };
-    let traffic = work.tools.registries.traffic_since(&before);
     match result {
         Ok(outcome) => {
             let mut events = Vec::new();
             if let Some(to) = outcome.state.filter(|to| *to != work.visit.run().state) {
                 events.push(Event::StateChanged { to });
             }
-            let (conclusion, note) = (outcome.conclusion, outcome.note);
+            let (conclusion, note, traffic) = (outcome.conclusion, outcome.note, work.traffic());
             events.push(Event::StageEnded { stage, conclusion, note, traffic });
             work.visit.record(events).await
         }
-        Err(trouble) => end_badly(work, stage, trouble, traffic).await,
+        Err(trouble) => end_badly(work, stage, trouble).await,
     }
 }
 
 /// Records what went wrong in a stage. What the ledger itself refuses cannot be recorded, and ends the visit.
-async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble, traffic: Traffic) -> Result<(), Fault> {
+async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble) -> Result<(), Fault> {
     let conclusion = trouble.conclusion();
     let ledgers = trouble.is_the_ledgers();
     let mut faults: Vec<Fault> = trouble.faults().into_iter().map(|fault| fault.in_stage(stage)).collect();
@@ -204,7 +173,7 @@ async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble, traffic:
     if let Some(to) = state.filter(|to| work.visit.run().state.may_become(*to)) {
         events.push(Event::StateChanged { to });
     }
-    events.push(Event::StageEnded { stage, conclusion, note: None, traffic });
+    events.push(Event::StageEnded { stage, conclusion, note: None, traffic: work.traffic() });
     work.visit.record(events).await
 }
 

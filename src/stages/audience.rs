@@ -7,6 +7,9 @@ use crate::promotion::run::Run;
 
 /// Hears what happens. It must not fail: nobody who listens can stop a run.
 pub trait Audience: Send + Sync + fmt::Debug {
+    /// This run is in our hands now; these are its records so far. Others that are settled on the way are not told of.
+    fn in_hand(&self, _run: &Run, _records: &[Record]) {}
+
     /// An event was recorded; `run` has taken it in.
     fn heard(&self, run: &Run, record: &Record);
 
@@ -19,6 +22,12 @@ pub trait Audience: Send + Sync + fmt::Debug {
 pub struct Audiences(pub Vec<Box<dyn Audience>>);
 
 impl Audience for Audiences {
+    fn in_hand(&self, run: &Run, records: &[Record]) {
+        for one in &self.0 {
+            one.in_hand(run, records);
+        }
+    }
+
     fn heard(&self, run: &Run, record: &Record) {
         for one in &self.0 {
             one.heard(run, record);

@@ -71,11 +71,12 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
 async fn resolve(work: &Work<'_>) -> Result<Vec<Resolved>, Trouble> {
     let routes = work.target.services.iter().filter_map(|service| Some((service.name.clone(), service.image.clone()?)));
     let looks = routes.map(|(service, route)| async move {
+        let registries = work.registries();
         // What was resolved by an earlier visit stays; the source is only asked whether it still is that.
         let known = work.visit.run().candidate(&service).and_then(|candidate| candidate.digest.clone());
         let (source, target) = futures_util::join!(
             source_digest(work, &route, known),
-            targets::place(&work.tools.registries, &route.repository, &route.tag)
+            targets::place(&registries, &route.repository, &route.tag)
         );
         let about = |fault: Fault| fault.about(&service);
         let (digest, previous) = (source.map_err(about)?, target.map_err(about)?);
@@ -90,7 +91,7 @@ async fn source_digest(work: &Work<'_>, route: &Route, known: Option<Digest>) ->
     let wanted = route.source.digest.as_ref().or(route.pinned.as_ref()).or(known.as_ref());
     // A tag is asked by its name, also where the digest is known: it must not point elsewhere.
     let asked = if reference.tag.is_some() { &reference } else { &route.source };
-    let found = work.tools.registries.resolve(asked, Class::Inspect).await?.digest;
+    let found = work.registries().resolve(asked, Class::Inspect).await?.digest;
     let others = [route.source.digest.as_ref(), route.pinned.as_ref(), known.as_ref()];
     match others.into_iter().flatten().find(|other| **other != found) {
         None => Ok(wanted.cloned().unwrap_or(found)),
@@ -131,7 +132,7 @@ async fn nothing_to_do(work: &Work<'_>, resolved: &[Resolved]) -> Result<bool, F
 /// Looks at every image, without its layers, and records what was seen.
 async fn inspect(work: &mut Work<'_>, resolved: &[Resolved]) -> Result<(), Trouble> {
     let looks = resolved.iter().map(|one| {
-        let registries = &work.tools.registries;
+        let registries = work.registries();
         async move {
             let inspection = registries.inspect(&one.route.source.repository, &one.digest).await;
             inspection.map_err(|error| Fault::from(error).about(&one.service))
@@ -167,7 +168,7 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
     }
     let looks = wanted.iter().map(|(one, tag)| async move {
         let repository = &one.route.repository;
-        let now = targets::place(&work.tools.registries, repository, tag).await;
+        let now = targets::place(&work.registries(), repository, tag).await;
         match now.map_err(|fault| fault.about(&one.service))? {
             Some(other) if other != one.digest => Err(Fault::new(
                 Code::TagImmutable,
@@ -277,7 +278,7 @@ async fn look(work: &Work<'_>, resolved: &[Resolved]) -> Result<Vec<Finding>, Tr
                 repository: &one.route.source.repository,
                 inspection: &inspection,
                 policy: &work.target.settings(&one.service).validate,
-                registries: &work.tools.registries,
+                registries: &work.registries(),
                 now: Utc::now(),
             };
             checks::evaluate(&subject, Depth::Headers).await.map_err(|fault| fault.about(&one.service))

@@ -72,7 +72,7 @@ async fn bring_content(work: &mut Work<'_>, images: &[(String, PlannedImage)]) -
             begun.push((announced(work, act).await?, service, image));
         }
     }
-    let Attended { registries, attention } = super::attend::attended(&work.tools.registries);
+    let Attended { registries, attention } = super::attend::attended(&work.registries());
     let copies = begun.iter().map(|(intent, service, image)| {
         let registries = &registries;
         async move {
@@ -118,7 +118,7 @@ async fn keep_previous(work: &mut Work<'_>, images: &[(String, PlannedImage)]) -
             continue;
         }
         let intent = announced(work, act).await?;
-        let Attended { registries, attention } = super::attend::attended(&work.tools.registries);
+        let Attended { registries, attention } = super::attend::attended(&work.registries());
         match attention.to(work.visit, registries.keep(&image.target, previous)).await? {
             Ok(_) => work.visit.settle(intent, act::Outcome::PreviousKept).await?,
             Err(error) => {
@@ -134,7 +134,7 @@ async fn keep_previous(work: &mut Work<'_>, images: &[(String, PlannedImage)]) -
 
 /// The tags that have to move, as the world is now. One that somebody else has moved since the plan refuses the run.
 async fn wanted_moves(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Result<Vec<TagMove>, Trouble> {
-    let registries = &work.tools.registries;
+    let registries = &work.registries();
     let looks = images.iter().flat_map(|(service, image)| image.tags.iter().map(move |tag| (service, image, tag))).map(
         |(service, image, tag)| async move {
             let reference = image.target.tagged(tag.tag.clone());
@@ -180,7 +180,7 @@ async fn wanted_moves(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Res
 /// Goes on with moves of which the outcome is not known: looks where each tag points, and moves those that are still
 /// where they were.
 async fn go_on(work: &mut Work<'_>, intent: u64, moves: Vec<TagMove>) -> Result<(), Trouble> {
-    let places = places(&work.tools.registries, &moves).await?;
+    let places = places(&work.registries(), &moves).await?;
     let foreign: Vec<String> = moves
         .iter()
         .zip(&places)
@@ -209,25 +209,18 @@ async fn go_on(work: &mut Work<'_>, intent: u64, moves: Vec<TagMove>) -> Result<
 /// back, so that the environment is not half of each.
 async fn carry_out(work: &mut Work<'_>, intent: u64, all: &[TagMove], left: &[TagMove]) -> Result<(), Trouble> {
     let sources: BTreeMap<String, PlannedImage> = work.images().into_iter().collect();
-    let Attended { registries, attention } = super::attend::attended(&work.tools.registries);
-    let moving = sources.iter().map(|(service, image)| {
-        // The environment's own tag is the last: it is the one that others look at.
-        let mut own: Vec<&TagMove> = left.iter().filter(|one| one.service == *service).collect();
-        own.sort_by_key(|one| !one.immutable);
-        let registries = &registries;
-        async move {
-            for one in own {
-                registries.move_tag(&image.source.repository, &one.repository, &one.tag, &one.to).await?;
-            }
-            Ok::<(), RegistryError>(())
-        }
-    });
-    let results = attention.to(work.visit, join_all(moving)).await?;
-    let Some(error) = results.into_iter().find_map(Result::err) else {
+    let Attended { registries, attention } = super::attend::attended(&work.registries());
+    // The environment's own tags are the last, and move when all others have: they are what others look at.
+    let (immutable, own): (Vec<&TagMove>, Vec<&TagMove>) = left.iter().partition(|one| one.immutable);
+    let moving = async {
+        move_together(&registries, &sources, &immutable).await?;
+        move_together(&registries, &sources, &own).await
+    };
+    let Err(error) = attention.to(work.visit, moving).await? else {
         work.visit.settle(intent, act::Outcome::TagsMoved { found: false }).await?;
         return Ok(());
     };
-    let fault = take_back(&work.tools.registries, all, Fault::from(error)).await;
+    let fault = take_back(&work.registries(), all, Fault::from(error)).await;
     let Some(fault) = fault else {
         // The answer was lost, and the tag was moved.
         work.visit.settle(intent, act::Outcome::TagsMoved { found: true }).await?;
@@ -235,6 +228,22 @@ async fn carry_out(work: &mut Work<'_>, intent: u64, all: &[TagMove], left: &[Ta
     };
     work.visit.settle(intent, act::Outcome::Failed { code: fault.code, message: fault.message.clone() }).await?;
     Err(fault.into())
+}
+
+/// Moves tags, all at once and each to the end; those of one service one after the other, because what the first needs
+/// the others need too.
+async fn move_together(
+    registries: &Registries,
+    sources: &BTreeMap<String, PlannedImage>,
+    moves: &[&TagMove],
+) -> Result<(), RegistryError> {
+    let services = sources.iter().map(|(service, image)| async move {
+        for one in moves.iter().filter(|one| one.service == *service) {
+            registries.move_tag(&image.source.repository, &one.repository, &one.tag, &one.to).await?;
+        }
+        Ok(())
+    });
+    join_all(services).await.into_iter().collect()
 }
 
 /// Puts tags back that were moved when others could not be. Tells what is where in the end; nothing, where all turn out
@@ -274,7 +283,7 @@ async fn places(registries: &Registries, moves: &[TagMove]) -> Result<Vec<Option
 
 /// Sees that every tag shows its digest to everybody.
 async fn read_back(work: &mut Work<'_>, images: &[(String, PlannedImage)]) -> Result<(), Trouble> {
-    let Attended { registries, attention } = super::attend::attended(&work.tools.registries);
+    let Attended { registries, attention } = super::attend::attended(&work.registries());
     let looks = images.iter().flat_map(|(service, image)| image.tags.iter().map(move |tag| (service, image, tag))).map(
         |(service, image, tag)| {
             let registries = &registries;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `conditions`, `approval`, `validation`, `copy`, `report` | the stages |
 //! | `promote`, `recover`, `audit` | the operations |
-//! | `open`, `advance`, `visit` | one execution on a run: its beginning, its way, what it records |
+//! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `sources`, `targets` | that the world is still as the run knows it |
 //! | `secrets`, `status` | what the configuration names, and what GitHub is shown |
@@ -18,6 +18,7 @@ pub mod audit;
 mod conditions;
 mod copy;
 pub mod files;
+mod lease;
 pub mod logs;
 mod open;
 mod promote;
@@ -35,6 +36,7 @@ mod work;
 
 pub use open::interrupt;
 pub use promote::{plan, promote};
-pub use recover::{Recovered, Settling, recover};
+pub use recover::{Recovered, Recovery, Settling, recover};
 pub use status::Hub;
+pub use validation::foreseen;
 pub use work::Tools;

@@ -1,48 +1,54 @@
 //! The beginning of a visit: the run is found or made, and taken up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::audience::Audience;
 use super::request::Request;
 use super::target::Target;
 use super::visit::Visit;
-use crate::ledger::{Ledger, Opened};
-use crate::promotion::event::{Event, Opening, VisitOpening};
+use crate::ledger::{Ledger, LedgerError, Opened};
+use crate::promotion::event::{Event, Opening, Record, VisitOpening};
 use crate::promotion::fault::{Code, Fault};
-use crate::promotion::identity::{DeploymentId, RunKey};
+use crate::promotion::identity::RunKey;
 use crate::promotion::run::Run;
+
+/// How often it is tried to record that a visit was stopped, when what it did last comes in between.
+const INTERRUPTIONS: u32 = 3;
 
 /// What a visit found.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A run to go on with.
     ToDo(Visit),
-    /// A run that was finished by an earlier visit.
+    /// A run that is over.
     Finished(Run),
 }
 
 /// Finds the run that a request belongs to, or makes it.
 ///
 /// # Errors
-/// What the ledger says; a `deployment-id` that names another environment's or scope's run.
+/// What the ledger says; a run that is about something else than the request.
 pub(super) async fn open(
     request: &Request,
     target: &Target,
     ledger: Arc<dyn Ledger>,
     audience: Arc<dyn Audience>,
 ) -> Result<Found, Fault> {
-    if let Some(id) = &request.deployment_id {
-        let records = ledger.load(id).await?;
-        let visit = Visit::take_up(&records, false, ledger, audience)?;
-        refuse_other(request, target, visit.run())?;
-        return Ok(if visit.run().ended.is_some() { Found::Finished(visit.run().clone()) } else { Found::ToDo(visit) });
-    }
-    let commit = request.job.commit.clone().unwrap_or_else(|| format!("{:012x}", rand::random::<u64>() >> 16));
-    match ledger.open(opening(request, target), &commit).await? {
-        Opened::New(records) => Ok(Found::ToDo(Visit::take_up(&records, true, ledger, audience)?)),
-        Opened::Resumed(records) => Ok(Found::ToDo(Visit::take_up(&records, false, ledger, audience)?)),
-        Opened::Finished(records) => Ok(Found::Finished(Run::fold(&records)?)),
-    }
+    let (records, new) = match &request.deployment_id {
+        Some(id) => (ledger.load(id).await?, false),
+        None => {
+            let commit = request.job.commit.clone().unwrap_or_else(|| format!("{:012x}", rand::random::<u64>() >> 16));
+            match ledger.open(opening(request, target), &commit).await? {
+                Opened::New(records) => (records, true),
+                Opened::Resumed(records) | Opened::Finished(records) => (records, false),
+            }
+        }
+    };
+    let visit = Visit::take_up(&records, new, ledger, audience)?;
+    refuse_other(request, target, visit.run())?;
+    visit.announce_in_hand(&records);
+    Ok(if visit.run().ended.is_some() { Found::Finished(visit.run().clone()) } else { Found::ToDo(visit) })
 }
 
 fn opening(request: &Request, target: &Target) -> Opening {
@@ -73,7 +79,8 @@ fn opening(request: &Request, target: &Target) -> Opening {
     }
 }
 
-/// A `deployment-id` of another promotion is a mistake, not a wish.
+/// A `deployment-id` of another promotion is a mistake, not a wish; and so is another image than the one that this
+/// workflow run promotes to the same target.
 fn refuse_other(request: &Request, target: &Target, run: &Run) -> Result<(), Fault> {
     let mut differences = Vec::new();
     if run.opening.environment != target.environment {
@@ -82,18 +89,37 @@ fn refuse_other(request: &Request, target: &Target, run: &Run) -> Result<(), Fau
     if run.opening.scope != request.job.scope() {
         differences.push(format!("it belongs to {}, not to {}", run.opening.scope, request.job.scope()));
     }
-    let services: Vec<&str> = target.services.iter().map(|service| service.name.as_str()).collect();
-    if run.opening.services != services {
-        differences.push(format!("it is about {}, not about {}", run.opening.services.join(", "), services.join(", ")));
+    let services: BTreeSet<&str> = target.services.iter().map(|service| service.name.as_str()).collect();
+    if run.opening.services.iter().map(String::as_str).collect::<BTreeSet<_>>() != services {
+        let services = services.into_iter().collect::<Vec<_>>().join(", ");
+        differences.push(format!("it is about {}, not about {services}", run.opening.services.join(", ")));
     }
     if run.opening.operation != request.operation {
         differences.push(format!("it is a {}, not a {}", run.opening.operation, request.operation));
     }
+    for candidate in &run.candidates {
+        let Some(route) = target.service(&candidate.service).and_then(|service| service.image.as_ref()) else {
+            continue;
+        };
+        if let (Some(known), Some(asked)) = (&candidate.reference, &request.image)
+            && known != asked
+        {
+            differences.push(format!("it promotes {known}, not {asked}"));
+        }
+        if let (Some(known), Some(asked)) = (&candidate.digest, &route.pinned)
+            && known != asked
+        {
+            differences.push(format!("it promotes {known}, not {asked}"));
+        }
+    }
     if differences.is_empty() {
         return Ok(());
     }
-    Err(Fault::new(Code::InputInvalid, format!("run {} is another: {}", run.id, differences.join("; ")))
-        .with_fix("give the same inputs as the step that began the run, or leave `deployment-id` out"))
+    let fix = match &request.deployment_id {
+        Some(_) => "give the same inputs as the step that began the run, or leave `deployment-id` out",
+        None => "a workflow run promotes one image to a target: promote the other one in a workflow run of its own",
+    };
+    Err(Fault::new(Code::InputInvalid, format!("run {} is another: {}", run.id, differences.join("; "))).with_fix(fix))
 }
 
 /// Begins the visit in the ledger. One that was cut off before is told of first.
@@ -103,7 +129,7 @@ fn refuse_other(request: &Request, target: &Target, run: &Run) -> Result<(), Fau
 pub(super) async fn begin(visit: &mut Visit, request: &Request) -> Result<(), Fault> {
     let mut events = Vec::new();
     let last = visit.run().visits.last();
-    if last.is_some_and(|last| last.ended.is_none() && last.interrupted.is_none()) {
+    if visit.run().is_visited() {
         events.push(Event::Interrupted { cause: "crash".to_owned() });
     }
     events.push(Event::VisitStarted(VisitOpening {
@@ -118,21 +144,50 @@ pub(super) async fn begin(visit: &mut Visit, request: &Request) -> Result<(), Fa
     visit.record(events).await
 }
 
-/// Tells a run that its visit was stopped, and gives its lease back, so that nobody has to wait for it.
+/// Tells a run that its visit was stopped, and gives its lease back, so that nobody has to wait for it. `known` are the
+/// run's records as far as they are known here; they count where the ledger does not answer.
 ///
 /// # Errors
 /// What the ledger says.
 pub async fn interrupt(
-    id: &DeploymentId,
+    known: &[Record],
     cause: &str,
     ledger: Arc<dyn Ledger>,
     audience: Arc<dyn Audience>,
 ) -> Result<Run, Fault> {
-    let records = ledger.load(id).await?;
-    let mut visit = Visit::take_up(&records, false, ledger, audience)?;
+    let ours = Run::fold(known)?;
+    let mut attempt = 1;
+    loop {
+        let records = match ledger.load(&ours.id).await {
+            Ok(records) => records,
+            Err(LedgerError::Unreachable(_)) => known.to_vec(),
+            Err(error) => return Err(error.into()),
+        };
+        let visit = Visit::take_up(&records, false, Arc::clone(&ledger), Arc::clone(&audience))?;
+        if visit.run().visits.len() > ours.visits.len() {
+            let text = format!("run {} is in the hands of a later visit", ours.id);
+            return Err(Fault::new(Code::VisitConflict, text).with_fix("nothing: the later visit goes on with the run"));
+        }
+        match let_go(visit, cause).await {
+            // What was being recorded when the visit was stopped is in the ledger only now.
+            Err(fault) if fault.code == Code::VisitConflict && attempt < INTERRUPTIONS => attempt += 1,
+            ended => return ended,
+        }
+    }
+}
+
+async fn let_go(mut visit: Visit, cause: &str) -> Result<Run, Fault> {
     visit.hold_own_lease();
-    if visit.run().allows(&Event::Interrupted { cause: cause.to_owned() }).is_ok() {
-        visit.note(Event::Interrupted { cause: cause.to_owned() }).await?;
+    let interrupted = Event::Interrupted { cause: cause.to_owned() };
+    if visit.run().allows(&interrupted).is_ok() {
+        match visit.note(interrupted.clone()).await {
+            // Another run has the environment since: this one has nothing to give back.
+            Err(fault) if fault.code == Code::LeaseLost => {
+                visit.hold(None);
+                visit.note(interrupted).await?;
+            }
+            noted => noted?,
+        }
     }
     visit.release().await?;
     Ok(visit.run().clone())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::advance::{advance, hold_to_the_plan};
+use super::advance::{advance, hold_to_the_plan, refuse};
 use super::audience::Audience;
 use super::open::{self, Found};
 use super::request::Request;
@@ -10,8 +10,7 @@ use super::target::Target;
 use super::work::{Seen, Tools, Work};
 use super::{status, targets};
 use crate::ledger::Ledger;
-use crate::promotion::event::Conclusion;
-use crate::promotion::fault::Fault;
+use crate::promotion::fault::{Code, Fault};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
 
@@ -35,10 +34,12 @@ pub async fn promote(
     };
     open::begin(&mut visit, request).await?;
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
-    let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default() };
+    let told = tools.registries.traffic();
+    let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default(), told };
     hold_to_the_plan(&mut work).await?;
-    if work.visit.run().conclusion(Stage::Copy) == Some(Conclusion::Done) {
-        targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await?;
+    match targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await {
+        Err(fault) if fault.code == Code::TargetMoved => refuse(&mut work, fault).await?,
+        asserted => asserted?,
     }
     let advanced = advance(&mut work).await;
     // Also where the visit could not go on: nobody has to wait for a lease that is not used.

@@ -9,8 +9,8 @@ use super::request::{Job, Request};
 use super::target::Target;
 use super::visit::Visit;
 use super::work::{Seen, Tools, Work};
-use crate::ledger::{Acquired, Filter, Head, Ledger};
-use crate::promotion::event::Operation;
+use crate::ledger::{Acquired, Filter, Head, Heartbeat, Ledger};
+use crate::promotion::event::{Operation, Record};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
@@ -30,6 +30,8 @@ pub struct Recovered {
 pub enum Settling {
     /// It was settled, and is over.
     Settled,
+    /// It needs to be settled, and this was only a look.
+    Needed,
     /// There is nothing to settle: nothing was changed, or it is over.
     NothingToDo(&'static str),
     /// Its visit may still be at work.
@@ -38,16 +40,32 @@ pub enum Settling {
     Failed(Fault),
 }
 
-/// Settles the named run, or every run of the scope (or of the whole ledger, without one) that needs it.
+/// How runs are recovered.
+pub struct Recovery<'a> {
+    /// What is asked: which runs, and by whose workflow run.
+    pub request: &'a Request,
+    /// The tools for a run, whose plan tells which registries are met.
+    pub tools: &'a (dyn Fn(&Run) -> Result<Tools, Fault> + Sync),
+    /// Where the runs are.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who listens.
+    pub audience: Arc<dyn Audience>,
+    /// Whether it is only told what is to be done.
+    pub only_look: bool,
+}
+
+impl std::fmt::Debug for Recovery<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovery").field("request", self.request).field("only_look", &self.only_look).finish()
+    }
+}
+
+/// Settles the named run, or every run of the environment (or of the whole ledger, without one) that needs it.
 ///
 /// # Errors
 /// What the ledger says.
-pub async fn recover(
-    request: &Request,
-    tools: &Tools,
-    ledger: Arc<dyn Ledger>,
-    audience: Arc<dyn Audience>,
-) -> Result<Vec<Recovered>, Fault> {
+pub async fn recover(recovery: &Recovery<'_>) -> Result<Vec<Recovered>, Fault> {
+    let Recovery { request, ledger, .. } = recovery;
     let ids = match &request.deployment_id {
         Some(id) => vec![id.clone()],
         None => {
@@ -57,58 +75,79 @@ pub async fn recover(
     };
     let mut all = Vec::new();
     for id in ids {
-        all.push(one(&id, request, tools, Arc::clone(&ledger), Arc::clone(&audience)).await?);
+        all.push(recovery.one(&id).await?);
     }
     Ok(all)
 }
 
-async fn one(
-    id: &DeploymentId,
-    request: &Request,
-    tools: &Tools,
-    ledger: Arc<dyn Ledger>,
-    audience: Arc<dyn Audience>,
-) -> Result<Recovered, Fault> {
-    let records = ledger.load(id).await?;
-    let mut visit = Visit::take_up(&records, false, Arc::clone(&ledger), audience)?;
-    let nothing = |visit: &Visit, why| Recovered { run: visit.run().clone(), result: Settling::NothingToDo(why) };
-    if visit.run().ended.is_some() {
-        return Ok(nothing(&visit, "it is over"));
+impl Recovery<'_> {
+    async fn one(&self, id: &DeploymentId) -> Result<Recovered, Fault> {
+        let records = self.ledger.load(id).await?;
+        let visit = Visit::take_up(&records, false, Arc::clone(&self.ledger), Arc::clone(&self.audience))?;
+        if visit.run().ended.is_some() {
+            return Ok(nothing(visit.run().clone(), "it is over"));
+        }
+        if !needs_settling(visit.run()) {
+            return self.let_go(visit.run().clone(), &records).await;
+        }
+        if !self.is_known_to_be_gone(visit.run()) && self.holds_its_lease(visit.run()).await? {
+            return Ok(Recovered { run: visit.run().clone(), result: Settling::AtWork });
+        }
+        if self.only_look {
+            return Ok(Recovered { run: visit.run().clone(), result: Settling::Needed });
+        }
+        self.take_over(visit, &records).await
     }
-    if !needs_settling(visit.run()) {
-        return Ok(nothing(
-            &visit,
-            "it has changed nothing, or was left in good order; its next visit goes on with it",
-        ));
+
+    /// Whether a run's process is gone, as far as can be told: a run that holds the lease may be at work this moment. Only
+    /// its own workflow run, or somebody who names it, knows that it is not.
+    fn is_known_to_be_gone(&self, run: &Run) -> bool {
+        let ours = self.request.job.workflow.as_ref();
+        let own = run.opening.workflow.as_ref().zip(ours).is_some_and(|(its, ours)| its.run_id == ours.run_id);
+        own || self.request.deployment_id.is_some()
     }
-    // A run that holds the lease may be at work this moment: only its own workflow run, or somebody who names it, knows
-    // that it is not.
-    let named = request.deployment_id.is_some();
-    let opening = &visit.run().opening;
-    let own = opening
-        .workflow
-        .as_ref()
-        .zip(request.job.workflow.as_ref())
-        .is_some_and(|(its, ours)| its.run_id == ours.run_id);
-    if !named
-        && !own
-        && visit.run().lease.is_some()
-        && ledger.lease(&opening.scope, &opening.environment).await?.is_some()
-    {
-        return Ok(Recovered { run: visit.run().clone(), result: Settling::AtWork });
+
+    async fn holds_its_lease(&self, run: &Run) -> Result<bool, Fault> {
+        let lease = self.ledger.lease(&run.opening.scope, &run.opening.environment).await?;
+        Ok(run.lease.is_some() && lease.is_some_and(|(holder, _)| holder == run.id))
     }
-    match ledger.acquire(&Head::of(visit.run())).await? {
-        Acquired::Taken(record) => visit.take_in(&[*record])?,
-        Acquired::Held { .. } => return Ok(Recovered { run: visit.run().clone(), result: Settling::AtWork }),
+
+    /// Nothing has to be settled; a run that was named, and whose lease keeps others waiting, is let go all the same.
+    async fn let_go(&self, run: Run, records: &[Record]) -> Result<Recovered, Fault> {
+        if self.request.deployment_id.is_none() || self.only_look || !self.holds_its_lease(&run).await? {
+            return Ok(nothing(
+                run,
+                "it has changed nothing, or was left in good order; its next visit goes on with it",
+            ));
+        }
+        let (ledger, audience) = (Arc::clone(&self.ledger), Arc::clone(&self.audience));
+        self.audience.in_hand(&run, records);
+        let run = open::interrupt(records, "recovered", ledger, audience).await?;
+        Ok(nothing(run, "it has changed nothing; its lease was given back, and its next visit goes on with it"))
     }
-    visit.hold_own_lease();
-    let settled = settle(&mut visit, tools).await;
-    let released = visit.release().await;
-    let result = match settled.and(released) {
-        Ok(()) => Settling::Settled,
-        Err(fault) => Settling::Failed(fault),
-    };
-    Ok(Recovered { run: visit.run().clone(), result })
+
+    async fn take_over(&self, mut visit: Visit, records: &[Record]) -> Result<Recovered, Fault> {
+        let tools = (self.tools)(visit.run())?;
+        visit.announce_in_hand(records);
+        match self.ledger.acquire(&Head::of(visit.run())).await? {
+            Acquired::Taken(record) => visit.take_in(&[*record])?,
+            Acquired::Held { .. } => return Ok(Recovered { run: visit.run().clone(), result: Settling::AtWork }),
+        }
+        visit.hold_own_lease();
+        let heartbeat = visit.fence().map(|fence| Heartbeat::start(Arc::clone(&self.ledger), fence.clone()));
+        let settled = settle(&mut visit, &tools).await;
+        drop(heartbeat);
+        let released = visit.release().await;
+        let result = match settled.and(released) {
+            Ok(()) => Settling::Settled,
+            Err(fault) => Settling::Failed(fault),
+        };
+        Ok(Recovered { run: visit.run().clone(), result })
+    }
+}
+
+fn nothing(run: Run, why: &'static str) -> Recovered {
+    Recovered { run, result: Settling::NothingToDo(why) }
 }
 
 /// Settles what other runs left behind in the environment whose lease this run has just taken. The fault that keeps this
@@ -127,8 +166,12 @@ pub(super) async fn others(work: &mut Work<'_>) -> Result<Option<Fault>, Fault> 
         let records = ledger.load(&run.id).await?;
         let mut other = Visit::take_up(&records, false, Arc::clone(&ledger), Arc::clone(work.visit.audience()))?;
         other.hold(Some(fence.clone()));
+        let before = work.tools.registries.traffic();
         // Boxed, because settling advances a run, which may settle others.
-        if let Err(fault) = Box::pin(settle(&mut other, work.tools)).await {
+        let settled = Box::pin(settle(&mut other, work.tools)).await;
+        // What that has cost is in the other run's record.
+        work.told.add(&work.tools.registries.traffic_since(&before));
+        if let Err(fault) = settled {
             let text = format!(
                 "run {} was interrupted after it had begun to change {}, and could not be settled: {fault}",
                 run.id, fence.environment
@@ -162,7 +205,8 @@ async fn settle(visit: &mut Visit, tools: &Tools) -> Result<(), Fault> {
     let request = request_of(visit.run());
     let target = Target::planned(&plan);
     open::begin(visit, &request).await?;
-    let mut work = Work { visit, request: &request, target: &target, tools, seen: Seen::default() };
+    let told = tools.registries.traffic();
+    let mut work = Work { visit, request: &request, target: &target, tools, seen: Seen::default(), told };
     advance(&mut work).await
 }
 

@@ -1,4 +1,4 @@
-//! That the sources still point to what is promoted: asked by every visit that is about to act on them.
+//! That the sources still point to what is promoted: asked before they are read, and again before the tags move.
 
 use futures_util::future::join_all;
 
@@ -7,16 +7,13 @@ use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::Reference;
 use crate::registry::Class;
 
-/// Looks at each source's tag, unless this visit has; one that points elsewhere refuses the run.
+/// Looks at each source's tag; one that points elsewhere refuses the run.
 ///
 /// # Errors
 /// [`Code::SourceMoved`], and what keeps it from looking.
 pub(super) async fn assert(work: &mut Work<'_>) -> Result<(), Trouble> {
-    if work.seen.sources {
-        return Ok(());
-    }
     let images = work.images();
-    let registries = &work.tools.registries;
+    let registries = &work.registries();
     let looks = images.iter().filter(|(_, image)| image.source.tag.is_some()).map(|(service, image)| async move {
         let reference = Reference { digest: None, ..image.source.clone() };
         let head =

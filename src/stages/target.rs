@@ -182,6 +182,11 @@ impl Target {
         }
     }
 
+    /// The ways that images go.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.services.iter().filter_map(|service| service.image.as_ref())
+    }
+
     /// What the environment says for a service.
     #[must_use]
     pub fn settings(&self, service: &str) -> &Settings {

@@ -4,9 +4,12 @@ use futures_util::future::join_all;
 
 use crate::ledger::{Filter, Ledger};
 use crate::promotion::digest::Digest;
+use crate::promotion::event::Conclusion;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::{Repository, Tag};
 use crate::promotion::run::Run;
+use crate::promotion::stage::Stage;
+use crate::promotion::state::State;
 use crate::registry::{Class, Registries};
 
 /// Where a target's tag points; nothing, where there is none. GHCR denies what does not exist yet, so a denial is no
@@ -27,21 +30,25 @@ pub(super) async fn place(
 }
 
 /// Looks at every tag of a run that has put them in place; one that points elsewhere is a fault, which names the run that
-/// came after, where one did.
+/// came after, where one did. Of a run that has put nothing in place nothing is asked.
 ///
 /// # Errors
 /// [`Code::TargetMoved`], and what keeps it from looking.
 pub(super) async fn assert(run: &Run, registries: &Registries, ledger: &dyn Ledger) -> Result<(), Fault> {
-    let Some((plan, _)) = &run.plan else { return Ok(()) };
+    let put = run.ended.as_ref().map_or(run.conclusion(Stage::Copy) == Some(Conclusion::Done), |ended| {
+        ended.state == State::CompletedSuccessfully
+    });
+    let Some((plan, _)) = run.plan.as_ref().filter(|_| put) else { return Ok(()) };
     let images = plan.candidates.iter().filter_map(|planned| Some((&planned.service, planned.image.as_ref()?)));
     let looks = images.flat_map(|(service, image)| image.tags.iter().map(move |tag| (service, image, tag))).map(
         |(service, image, tag)| async move {
-            let now = place(registries, &image.target, &tag.tag).await.map_err(|fault| fault.about(service))?;
+            let reference = image.target.tagged(tag.tag.clone());
+            let head = registries.head(&reference, Class::Look).await;
+            let now = head.map_err(|error| Fault::from(error).about(service))?.map(|head| head.digest);
             if now.as_ref() == Some(&image.digest) {
                 return Ok(());
             }
             let now = now.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string());
-            let reference = image.target.tagged(tag.tag.clone());
             let text = format!("{reference} points to {now} now, and run {} had put {} there", run.id, image.digest);
             Err(Fault::new(Code::TargetMoved, text).about(service))
         },

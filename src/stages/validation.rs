@@ -12,6 +12,7 @@ use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::Event;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::plan::PlannedImage;
+use crate::promotion::run::Run;
 use crate::promotion::state::State;
 use crate::registry::Inspection;
 
@@ -27,7 +28,9 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     if images.is_empty() {
         return Ok(Outcome::skipped("no service has an image").entering(State::ValidationPassed));
     }
-    super::sources::assert(work).await?;
+    if !work.seen.sources {
+        super::sources::assert(work).await?;
+    }
     let findings = evaluate(work, &images).await?;
     work.visit.note(Event::Checked { findings: findings.clone() }).await?;
     let failed: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
@@ -36,7 +39,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     }
     work.visit.enter(State::ValidationFailed).await?;
     if !work.request.force || failed.iter().any(|finding| finding.unforceable) {
-        return Err(refusal(work, &failed));
+        return Err(refusal(&failed, work.request.force));
     }
     force(work, &failed).await?;
     Ok(Outcome::done().entering(State::ValidationPassed).saying("forced: failed checks were overruled"))
@@ -51,7 +54,7 @@ async fn evaluate(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Result<
             repository,
             inspection: &inspection,
             policy: &work.target.settings(service).validate,
-            registries: &work.tools.registries,
+            registries: &work.registries(),
             now: Utc::now(),
         };
         checks::evaluate(&subject, Depth::Everything).await.map_err(|fault| fault.about(service))
@@ -73,13 +76,21 @@ async fn inspected(work: &Work<'_>, service: &str, image: &PlannedImage) -> Resu
     if let Some(inspection) = work.seen.inspection(service) {
         return Ok(inspection);
     }
-    let inspection = Arc::new(work.tools.registries.inspect(&image.source.repository, &image.digest).await?);
+    let inspection = Arc::new(work.registries().inspect(&image.source.repository, &image.digest).await?);
     work.seen.remember(service, Arc::clone(&inspection));
     Ok(inspection)
 }
 
+/// What would keep a run from being carried out, by the checks that were evaluated so far.
+#[must_use]
+pub fn foreseen(run: &Run, force: bool) -> Option<Fault> {
+    let failed: Vec<&Finding> = run.findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
+    let refused = !failed.is_empty() && (!force || failed.iter().any(|finding| finding.unforceable));
+    refused.then(|| refusal(&failed, force).faults().into_iter().next()).flatten()
+}
+
 /// One fault for each service whose checks fail.
-fn refusal(work: &Work<'_>, failed: &[&Finding]) -> Trouble {
+fn refusal(failed: &[&Finding], force: bool) -> Trouble {
     let services: BTreeSet<&str> = failed.iter().map(|finding| finding.service.as_str()).collect();
     let faults: Vec<Fault> = services
         .into_iter()
@@ -98,7 +109,7 @@ fn refusal(work: &Work<'_>, failed: &[&Finding]) -> Trouble {
             let fixes = fixes.into_iter().collect::<Vec<_>>().join("; ");
             fault.fix = if unforceable.is_empty() {
                 format!("{fixes}; or go on in spite of it with `force` and a `reason`")
-            } else if work.request.force {
+            } else if force {
                 format!("{fixes}; `force` does not overrule {}", unforceable.into_iter().collect::<Vec<_>>().join(", "))
             } else {
                 fixes

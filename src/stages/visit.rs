@@ -46,6 +46,11 @@ impl Visit {
         Ok(Self { run, ledger, fence: None, audience })
     }
 
+    /// Tells everybody that this run is in our hands.
+    pub(super) fn announce_in_hand(&self, records: &[Record]) {
+        self.audience.in_hand(&self.run, records);
+    }
+
     /// The run as it is now.
     #[must_use]
     pub(super) const fn run(&self) -> &Run {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::request::Request;
 use super::secrets::Secrets;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
-use crate::promotion::event::Conclusion;
+use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::state::State;
@@ -26,6 +28,8 @@ pub struct Tools {
     pub secrets: Secrets,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
+    /// When the visit must be over, unless it has begun to change the world.
+    pub deadline: Option<Instant>,
 }
 
 /// One visit's work: the run in our hands, what it is asked, where it goes, and with which tools.
@@ -41,6 +45,8 @@ pub(super) struct Work<'a> {
     pub tools: &'a Tools,
     /// What this visit has looked at.
     pub seen: Seen,
+    /// What was sent and received when the last stage ended: what came since belongs to the next.
+    pub told: Traffic,
 }
 
 /// What a visit has looked at with its own eyes; the next visit has not.
@@ -160,6 +166,26 @@ impl<F: Into<Fault>> From<F> for Trouble {
 }
 
 impl Work<'_> {
+    /// The deadline, as long as it counts: what was begun to be changed is finished, however long it takes.
+    #[must_use]
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.tools.deadline.filter(|_| !self.visit.run().changed_the_world())
+    }
+
+    /// The registries, under the deadline as long as it counts.
+    #[must_use]
+    pub(super) fn registries(&self) -> Registries {
+        self.tools.registries.with_deadline(self.deadline())
+    }
+
+    /// What was sent and received since this was last asked: what one stage, and the way to it, has cost.
+    #[must_use]
+    pub(super) fn traffic(&mut self) -> Traffic {
+        let since = self.tools.registries.traffic_since(&self.told);
+        self.told.add(&since);
+        since
+    }
+
     /// The images of the plan.
     #[must_use]
     pub(super) fn images(&self) -> Vec<(String, PlannedImage)> {

@@ -2,9 +2,11 @@
 
 mod config;
 mod ledger;
+mod promotion;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod registry;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod github;
+mod tree;

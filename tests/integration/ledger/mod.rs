@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 mod contract;
-mod cut;
-mod place;
+pub(crate) mod cut;
+pub(crate) mod place;
 mod postgres;
 mod spool;
 mod sqlite;

@@ -139,6 +139,14 @@ impl Place {
     }
 }
 
+/// Runs statements in a ledger's file behind its back.
+#[expect(clippy::disallowed_methods, reason = "tests look behind the ledger's back")]
+pub(crate) async fn run_on_file(file: &std::path::Path, sql: &str) {
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(std::time::Duration::from_secs(30));
+    let mut file = options.connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut file).await.unwrap();
+}
+
 /// A client of the ledger at an address.
 pub(crate) fn client(address: &str) -> Arc<dyn Ledger> {
     connect(&LedgerAddress::parse(&SecretString::from(address)).unwrap()).into()

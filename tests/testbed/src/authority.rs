@@ -12,8 +12,9 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-/// The names of this machine: what every certificate of the testbed is valid for.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// What every certificate of the testbed is valid for: the names of this machine, and one that a test can give it where
+/// a program treats those as special.
+const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "registry.test"];
 
 /// A certificate authority with its certificate in a file.
 #[derive(Clone)]
@@ -67,7 +68,7 @@ impl Authority {
     /// Issues a certificate for this machine: `localhost`, `127.0.0.1` and `::1`.
     #[must_use]
     pub fn issue(&self) -> Certificate {
-        self.issue_for(&LOOPBACK)
+        self.issue_for(&NAMES)
     }
 
     /// Issues a certificate for these names and addresses, e.g. for a test that must refuse it.

@@ -7,6 +7,7 @@
 //! | [`log`] | what was asked of a server |
 //! | [`image`] | test images, sound and defective, and what is attached to images |
 //! | [`client`] | a registry client of the testbed's own: it pushes test images and says what a registry holds |
+//! | [`docker`] | a Docker engine, where the machine has one |
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
@@ -29,6 +30,7 @@ pub mod client;
 mod connector;
 pub mod contract;
 pub mod digest;
+pub mod docker;
 pub mod docker_registry;
 pub mod fault;
 mod front;

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod commands;
+mod container;
 pub mod files;
 mod finished;
 
@@ -30,11 +31,15 @@ use tempfile::TempDir;
 pub use rustix::process::Signal;
 
 pub use self::commands::Command;
+use self::container::{Action, Container};
 pub use self::finished::Finished;
 use crate::random;
 
 /// The files through which a step speaks to the runner, and the variables that name them.
 const FILES: [&str; 5] = ["GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STEP_SUMMARY"];
+
+/// Where the runner writes the event that started the workflow.
+const EVENT: &str = "workflow/event.json";
 
 /// A step that can be run, several times too. Clones share the workspace, as the steps of a job do.
 #[derive(Clone)]
@@ -44,6 +49,7 @@ pub struct Runner {
     variables: BTreeMap<String, String>,
     timeout: Duration,
     directory: Arc<TempDir>,
+    action: Option<Action>,
 }
 
 impl Runner {
@@ -96,7 +102,7 @@ impl Runner {
         runner.variables.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let places = [
             ("GITHUB_WORKSPACE", "workspace"),
-            ("GITHUB_EVENT_PATH", "event.json"),
+            ("GITHUB_EVENT_PATH", EVENT),
             ("RUNNER_TEMP", "temp"),
             ("RUNNER_WORKSPACE", "workspace"),
         ];
@@ -113,7 +119,7 @@ impl Runner {
         let program = std::path::absolute(program).expect("the program's path");
         assert!(program.exists(), "{} is not there to be run", program.display());
         let directory = TempDir::new().expect("a directory for the workspace");
-        for name in ["workspace", "home", "temp", "commands"] {
+        for name in ["workspace", "home", "temp", "commands", "workflow"] {
             std::fs::create_dir(directory.path().join(name)).expect("a directory in the runner's directory");
         }
         let variables = BTreeMap::from([
@@ -121,7 +127,7 @@ impl Runner {
             ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ]);
         let timeout = Duration::from_secs(120);
-        Self { program, arguments: Vec::new(), variables, timeout, directory: Arc::new(directory) }
+        Self { program, arguments: Vec::new(), variables, timeout, directory: Arc::new(directory), action: None }
     }
 
     /// Sets an input: `with:` of the step.
@@ -152,6 +158,17 @@ impl Runner {
         self
     }
 
+    /// Runs another program, or the same under another name, in the same workspace: e.g. the post step.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn program(mut self, program: impl AsRef<Path>) -> Self {
+        self.program = std::path::absolute(program).expect("the program's path");
+        assert!(self.program.exists(), "{} is not there to be run", self.program.display());
+        self
+    }
+
     /// Adds words to the command line.
     #[must_use]
     pub fn arguments(mut self, words: &[&str]) -> Self {
@@ -165,7 +182,7 @@ impl Runner {
     /// When its file cannot be written.
     #[must_use]
     pub fn event(self, name: &str, payload: &Value) -> Self {
-        std::fs::write(self.directory.path().join("event.json"), payload.to_string()).expect("the event is written");
+        std::fs::write(self.directory.path().join(EVENT), payload.to_string()).expect("the event is written");
         self.env("GITHUB_EVENT_NAME", name)
     }
 
@@ -210,25 +227,44 @@ impl Runner {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self) -> Running {
-        let mut command = std::process::Command::new(&self.program);
-        command.args(&self.arguments).env_clear().envs(&self.variables).current_dir(self.workspace());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let files = self.directory.path().join("commands").join(random::hex(8));
         std::fs::create_dir(&files).expect("a directory for the step's files");
+        let mut variables = self.variables.clone();
         if self.variables.contains_key("GITHUB_ACTIONS") {
             for name in FILES {
                 let file = files.join(name);
                 std::fs::write(&file, "").expect("the step's file");
                 // A test may have set it to something else on purpose.
-                if !self.variables.contains_key(name) {
-                    command.env(name, file);
-                }
+                variables.entry(name.to_owned()).or_insert_with(|| file.display().to_string());
             }
         }
+        let (mut command, container) = match &self.action {
+            Some(action) => {
+                let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                let (command, container) = action.command(self.directory.path(), variables, &self.arguments);
+                (command, Some(container))
+            }
+            None => {
+                let mut command = std::process::Command::new(&self.program);
+                command.args(&self.arguments).env_clear().envs(&variables);
+                (command, None)
+            }
+        };
+        command.current_dir(self.workspace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("the program can be started");
         let stdout = Stream::read(child.stdout.take().expect("standard output is piped"));
         let stderr = Stream::read(child.stderr.take().expect("standard error is piped"));
-        Running { child, stdout, stderr, files, started: Instant::now(), timeout: self.timeout, step: self.clone() }
+        Running {
+            child,
+            container,
+            stdout,
+            stderr,
+            files,
+            started: Instant::now(),
+            timeout: self.timeout,
+            step: self.clone(),
+        }
     }
 }
 
@@ -267,6 +303,7 @@ impl Stream {
 /// A program that is running. It is killed, with its children, when this is dropped.
 pub struct Running {
     child: Child,
+    container: Option<Container>,
     stdout: Stream,
     stderr: Stream,
     files: PathBuf,
@@ -356,6 +393,9 @@ impl Running {
     fn kill_group(&self) {
         // An error means that nobody is left in it.
         let _ = kill_process_group(self.pid(), Signal::KILL);
+        if let Some(container) = &self.container {
+            container.remove();
+        }
     }
 }
 

@@ -1,0 +1,202 @@
+//! The operations: what each needs is put together, and what came of it is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::book::Book;
+use super::delivery::FINISHED;
+use super::inputs::DEFAULT_CONFIG;
+use super::run::{Desk, Ended};
+use super::tools::{Met, tools};
+use crate::config::Configuration;
+use crate::ledger::{Audit, Ledger, Rehearsal};
+use crate::promotion::event::Operation;
+use crate::promotion::fault::{Code, Exit, Fault};
+use crate::promotion::run::Run;
+use crate::report;
+use crate::stages::target::Target;
+use crate::stages::{self, Recovered, Recovery, Settling};
+
+/// Does what was asked.
+///
+/// # Errors
+/// What keeps it from being done, and is not in a run.
+pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
+    match desk.request.operation {
+        Operation::Promote | Operation::Plan => promote(desk, book).await,
+        Operation::Recover => recover(desk, book).await,
+        Operation::Audit => audit(desk, book).await,
+        operation @ (Operation::Rollback | Operation::Verify | Operation::Report) => {
+            Err(Fault::new(Code::NotBuilt, format!("`operation: {operation}` is not in this version"))
+                .with_fix("use a version that has it"))
+        }
+    }
+}
+
+async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
+    let (target, configuration) = target(desk)?;
+    let tools = tools(desk, &Met::on(target.routes()), configuration.as_ref())?;
+    let audience = Arc::clone(&desk.audience);
+    if desk.rehearsal {
+        let ledger = Arc::new(Rehearsal::before(book.to_read().await?));
+        let run = stages::plan(&desk.request, &target, &tools, ledger, audience).await?;
+        let text = report::plan::plan(&run);
+        let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
+        let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
+        return Ok(Ended { exit, run: Some(run), fault, text });
+    }
+    if desk.request.until.is_some() && !book.lasting {
+        desk.printer.annotate(
+            super::printer::Level::Warning,
+            "until",
+            "the ledger is a file in this job's workspace: a later step of the same job can go on with the run, a later job cannot\n\
+             fix: give `database-url` a PostgreSQL database",
+        );
+    }
+    let ledger = book.ready(desk).await?;
+    let run = stages::promote(&desk.request, &target, &tools, Arc::clone(&ledger), audience).await?;
+    Ok(Ended::of(with_spool(desk, book, ledger.as_ref(), run).await))
+}
+
+/// The run, with its events in the ledger where they were kept in a file meanwhile and the database is back. If it is not,
+/// the next visit brings it what is in the file.
+async fn with_spool(desk: &Desk, book: &Book, ledger: &dyn Ledger, run: Run) -> Run {
+    match book.take_in_spool(desk).await {
+        Ok(0) => run,
+        Ok(_) => match ledger.load(&run.id).await {
+            Ok(records) => match Run::fold(&records) {
+                Ok(whole) => {
+                    desk.audience.in_hand(&whole, &records);
+                    whole
+                }
+                Err(_) => run,
+            },
+            Err(_) => run,
+        },
+        Err(fault) => {
+            tracing::debug!(%fault, "the spool stays: {fault}");
+            run
+        }
+    }
+}
+
+/// Where the run goes: by `image` and `to`, or by the configuration.
+fn target(desk: &Desk) -> Result<(Target, Option<Configuration>), Fault> {
+    if desk.request.to.is_some() && desk.request.environment.is_none() {
+        return Ok((Target::unconfigured(&desk.request)?, None));
+    }
+    let configuration = Configuration::load(&configuration_path(desk))?;
+    let path = desk.inputs.config.as_deref().unwrap_or(DEFAULT_CONFIG);
+    let target = Target::configured(&desk.request, &configuration, path)?;
+    Ok((target, Some(configuration)))
+}
+
+fn configuration_path(desk: &Desk) -> PathBuf {
+    desk.context.workspace.join(desk.inputs.config.as_deref().unwrap_or(DEFAULT_CONFIG))
+}
+
+async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
+    let ledger = if desk.rehearsal {
+        let Some(ledger) = book.to_read().await? else { return Ok(recovered_text(&[])) };
+        ledger
+    } else {
+        book.ready(desk).await?
+    };
+    // Needed only for how registries are spoken to; a run's plan says everything else.
+    let configuration = Configuration::load(&configuration_path(desk)).ok();
+    let tools = |run: &Run| {
+        let plan = run.plan.as_ref().map(|(plan, _)| plan);
+        let images = plan.into_iter().flat_map(|plan| &plan.candidates).filter_map(|planned| planned.image.as_ref());
+        tools(desk, &Met::by(images), configuration.as_ref())
+    };
+    let recovered = stages::recover(&Recovery {
+        request: &desk.request,
+        tools: &tools,
+        ledger,
+        audience: Arc::clone(&desk.audience),
+        only_look: desk.rehearsal,
+    })
+    .await?;
+    Ok(recovered_text(&recovered))
+}
+
+fn recovered_text(recovered: &[Recovered]) -> Ended {
+    let mut text = String::new();
+    let mut failed = None;
+    for one in recovered {
+        let what = match &one.result {
+            Settling::Settled => format!("was settled, and is {}", one.run.state),
+            Settling::Needed => "needs to be settled".to_owned(),
+            Settling::NothingToDo(why) => format!("needs nothing: {why}"),
+            Settling::AtWork => {
+                "holds its lease and may be at work; name it in `deployment-id` to take it over".to_owned()
+            }
+            Settling::Failed(fault) => {
+                failed.get_or_insert_with(|| fault.clone());
+                format!("could not be settled: {fault}")
+            }
+        };
+        text.push_str(&format!("run {} ({}) {what}\n", one.run.id, one.run.opening.environment));
+    }
+    if recovered.is_empty() {
+        text.push_str("there is no run to settle\n");
+    }
+    let run = match recovered {
+        [one] => Some(one.run.clone()),
+        _ => None,
+    };
+    let exit = if failed.is_some() { Exit::Failed } else { Exit::Done };
+    Ended { exit, run, fault: failed, text: Some(text) }
+}
+
+async fn audit(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
+    let anchors = desk.inputs.anchor.as_deref().map(stages::audit::anchor).transpose()?.into_iter().collect::<Vec<_>>();
+    let audited = match &desk.inputs.audit_file {
+        Some(path) => stages::audit::file(&PathBuf::from(path), &anchors)?,
+        None => {
+            let (run, environment) = (desk.request.deployment_id.as_ref(), desk.request.environment.as_deref());
+            match book.exists().await? {
+                true => stages::audit::ledger(book.ready(desk).await?.as_ref(), run, environment, &anchors).await?,
+                // Whoever has an anchor of something that is gone is told so.
+                false => Audit::default().finish(true, &anchors),
+            }
+        }
+    };
+    let mut text = format!("{} trails verified, {} breaks\n", audited.heads.len(), audited.breaks.len());
+    for broken in &audited.breaks {
+        text.push_str(&format!("- {broken}\n"));
+    }
+    for head in audited.heads.values() {
+        text.push_str(&format!("{}:{}:{}\n", head.run, head.seq, head.hash));
+    }
+    let fault = audited.breaks.first().map(|broken| {
+        let more = if audited.breaks.len() > 1 {
+            format!(", and {} more breaks", audited.breaks.len() - 1)
+        } else {
+            String::new()
+        };
+        Fault::new(Code::AuditBroken, format!("{broken}{more}"))
+    });
+    let exit = if fault.is_some() { Exit::Failed } else { Exit::Done };
+    Ok(Ended { exit, run: None, fault, text: Some(text) })
+}
+
+/// The post step: a run that this job's main step left in the middle is marked as interrupted, so that nobody waits for
+/// its lease.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) async fn finalise(desk: &Desk, book: &Book) -> Result<(), Fault> {
+    let told = |name: &str| desk.environment.get(&format!("STATE_{name}"));
+    if told(FINISHED).is_some() {
+        return Ok(());
+    }
+    let Some(id) = told("deployment-id").and_then(|id| id.parse().ok()) else { return Ok(()) };
+    let ledger = book.ready(desk).await?;
+    let records = ledger.load(&id).await?;
+    let run = Run::fold(&records)?;
+    if run.ended.is_none() && run.is_visited() {
+        stages::interrupt(&records, "the step ended without telling", ledger, Arc::clone(&desk.audience)).await?;
+    }
+    Ok(())
+}

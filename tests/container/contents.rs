@@ -1,0 +1,66 @@
+//! What is in the image, and what is not.
+
+use std::collections::BTreeSet;
+
+use super::{Case, Image};
+
+pub(crate) const CASES: &[Case] =
+    &[("it_holds_what_is_needed_and_nothing_else", files), ("it_is_small_and_runs_as_root", metadata)];
+
+/// Everything but what the engine itself puts into a container.
+const FILES: [&str; 21] = [
+    "bin/",
+    "bin/busybox",
+    "bin/chmod",
+    "bin/env",
+    "bin/find",
+    "bin/mv",
+    "bin/rm",
+    "bin/sh",
+    "bin/stat",
+    "bin/tail",
+    "bin/tar",
+    "etc/passwd",
+    "etc/ssl/",
+    "etc/ssl/certs/",
+    "etc/ssl/certs/ca-certificates.crt",
+    "licenses/",
+    "licenses/busybox",
+    "licenses/ca-certificates",
+    "licenses/tidegate",
+    "tidegate",
+    "tidegate-finalise",
+];
+
+/// The largest that the image may be, uncompressed; a dependency that makes it larger should be noticed.
+const SIZE_MAX: u64 = 20 << 20;
+
+fn files(image: &Image) {
+    let container = image.docker(&["create", &image.name]);
+    let directory = tempfile::tempdir().expect("a directory for the image's contents");
+    let path = directory.path().join("contents.tar");
+    image.docker(&["export", "--output", path.to_str().expect("a temporary directory's path is text"), &container]);
+    image.docker(&["rm", &container]);
+    let mut archive = tar::Archive::new(std::fs::File::open(path).expect("the image's contents"));
+    let entries = archive.entries().expect("an archive");
+    let found: BTreeSet<String> = entries
+        .map(|entry| String::from_utf8_lossy(&entry.expect("an entry of the archive").path_bytes()).into_owned())
+        .filter(|path| !is_the_engines(path))
+        .collect();
+    let wanted: BTreeSet<String> = FILES.into_iter().map(str::to_owned).collect();
+    assert_eq!(found, wanted);
+}
+
+fn is_the_engines(path: &str) -> bool {
+    let own = ["dev/", "proc/", "sys/", ".dockerenv", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"];
+    matches!(path, "etc/" | "tmp/") || own.iter().any(|own| path.starts_with(own))
+}
+
+fn metadata(image: &Image) {
+    let inspect = |format: &str| image.docker(&["image", "inspect", "--format", format, &image.name]);
+    let size: u64 = inspect("{{.Size}}").parse().expect("a number of bytes");
+    assert!(size < SIZE_MAX, "{size} bytes");
+    assert_eq!(inspect("{{.Config.User}}"), "");
+    assert_eq!(inspect("{{.Config.Entrypoint}}"), "[/tidegate]");
+    assert_eq!(inspect("{{index .Config.Labels \"org.opencontainers.image.licenses\"}}"), "Apache-2.0");
+}

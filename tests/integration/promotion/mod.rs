@@ -1,0 +1,15 @@
+//! Promotions by the real program, as the runner runs it: what it does to registries and ledgers, and what it leaves.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
+mod audited;
+mod configured;
+mod counted;
+mod forced;
+mod locked;
+mod recovered;
+mod refused;
+mod rehearsed;
+mod resumed;
+mod scene;
+mod unconfigured;
