@@ -5,23 +5,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
-
 use super::document::LIMIT;
+use crate::process::Program;
 
 /// How long a scan may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// How much of what a scanner complains about is kept.
-const COMPLAINTS: u64 = 16 * 1024;
-
 /// The variables that a scanner gets.
-const VARIABLES: [&str; 14] = [
-    "PATH",
+const VARIABLES: [&str; 13] = [
     "LANG",
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -83,65 +76,46 @@ impl Scanner {
     /// # Errors
     /// Why there is no report.
     pub async fn scan(&self, layout: &Path, scratch: &Path) -> Result<Vec<u8>, String> {
-        let mut command = Command::new(&self.program);
-        match self.kind {
-            Kind::Trivy => {
-                command.args(["image", "--format", "json", "--scanners", "vuln", "--quiet", "--input"]).arg(layout)
-            }
+        let program = Program::new(self.program.as_os_str());
+        let program = match self.kind {
+            Kind::Trivy => program
+                .arguments(["image", "--format", "json", "--scanners", "vuln", "--quiet", "--input"])
+                .argument(layout),
             Kind::Grype => {
                 let mut image = OsString::from("oci-dir:");
                 image.push(layout);
-                command.args(["--output", "json", "--quiet"]).arg(image)
+                program.arguments(["--output", "json", "--quiet"]).argument(image)
             }
         };
-        command.env_clear().envs(environment(scratch, &|name| std::env::var_os(name)));
-        command.current_dir(scratch).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
+        let variables = environment(scratch, &|name| std::env::var(name).ok());
+        let program = variables
+            .into_iter()
+            .fold(program, |program, (name, value)| program.variable(name, value.into()))
+            .directory(scratch)
+            .timeout(PATIENCE)
+            .output_limit(usize::try_from(LIMIT).unwrap_or(usize::MAX));
         let name = self.name();
-        let failed = |error: std::io::Error| format!("{name} cannot be run: {error}");
-        let mut child = command.spawn().map_err(failed)?;
-        let (Some(out), Some(complaints)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(format!("{name} cannot be listened to"));
-        };
-        let work = async {
-            let (mut report, mut said) = (Vec::new(), Vec::new());
-            let mut complaints = complaints.take(COMPLAINTS);
-            let mut out = out.take(LIMIT + 1);
-            let read = futures_util::try_join!(out.read_to_end(&mut report), async {
-                let read = complaints.read_to_end(&mut said).await?;
-                // What comes after that is not kept, and must not block the scanner.
-                tokio::io::copy(&mut complaints.into_inner(), &mut tokio::io::sink()).await?;
-                Ok(read)
-            });
-            read.map_err(failed)?;
-            if report.len() as u64 > LIMIT {
-                return Err(format!("{name} wrote a report of more than {LIMIT} bytes"));
-            }
-            let status = child.wait().await.map_err(failed)?;
-            // Grype ends with 2 where its own threshold is reached; there is none here.
-            if status.success() {
-                Ok(report)
-            } else {
-                Err(format!("{name} ended with {status}: {}", String::from_utf8_lossy(&said).trim()))
-            }
-        };
-        tokio::time::timeout(PATIENCE, work)
-            .await
-            .unwrap_or_else(|_| Err(format!("{name} was not done after {}", humantime::format_duration(PATIENCE))))
+        let ended = program.run().await.map_err(|error| error.to_string())?;
+        if !ended.is_good() {
+            return Err(format!("{name} {}", ended.told()));
+        }
+        if ended.stdout.is_cut() {
+            return Err(format!("{name} wrote a report of more than {LIMIT} bytes"));
+        }
+        Ok(ended.stdout.text().into_bytes())
     }
 }
 
-/// What a scanner sees of the environment.
-fn environment(scratch: &Path, ours: &dyn Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
-    let mut variables: Vec<(OsString, OsString)> =
-        VARIABLES.iter().filter_map(|name| Some((OsString::from(name), ours(name)?))).collect();
-    let cache = ours("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(ours("HOME")?).join(".cache")));
+/// What a scanner sees of the environment, besides the PATH.
+fn environment(scratch: &Path, ours: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let mut variables: Vec<(&str, String)> = VARIABLES.iter().filter_map(|name| Some((*name, ours(name)?))).collect();
+    let cache = ours("XDG_CACHE_HOME").or_else(|| Some(format!("{}/.cache", ours("HOME")?)));
     for (name, folder) in CACHES {
-        let kept = ours(name).or_else(|| Some(cache.as_ref()?.join(folder).into_os_string()));
-        variables.extend(kept.map(|folder| (OsString::from(name), folder)));
+        let kept = ours(name).or_else(|| Some(format!("{}/{folder}", cache.as_ref()?)));
+        variables.extend(kept.map(|folder| (name, folder)));
     }
     for name in ["HOME", "TMPDIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"] {
-        variables.push((OsString::from(name), scratch.as_os_str().to_owned()));
+        variables.push((name, scratch.display().to_string()));
     }
     variables
 }
@@ -183,12 +157,11 @@ mod tests {
 
     #[test]
     fn no_secret_is_handed_on() {
-        let ours = |name: &str| Some(OsString::from(format!("value of {name}")));
+        let ours = |name: &str| Some(format!("value of {name}"));
         let given = environment(Path::new("/scratch"), &ours);
         for (name, value) in given {
-            let name = name.to_string_lossy().into_owned();
             assert!(!["TOKEN", "SECRET", "PASSWORD", "KEY", "AWS", "GITHUB"].iter().any(|word| name.contains(word)));
-            if ["HOME", "DOCKER_CONFIG"].contains(&name.as_str()) {
+            if ["HOME", "DOCKER_CONFIG"].contains(&name) {
                 assert_eq!(value, "/scratch");
             }
         }
