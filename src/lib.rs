@@ -12,9 +12,11 @@
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
+//! | [`process`] | programs that we run: bounded, and never left behind |
+//! | [`ssh`] | commands on hosts that prove who they are |
 //!
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
-//! config} → http → promotion. `promotion` imports none of the others.
+//! config, ssh} → {http, process} → promotion. `promotion` imports none of the others.
 
 pub mod action;
 pub mod checks;
@@ -23,7 +25,9 @@ mod crashpoint;
 pub mod github;
 pub mod http;
 pub mod ledger;
+pub mod process;
 pub mod promotion;
 pub mod registry;
 pub mod report;
+pub mod ssh;
 pub mod stages;
