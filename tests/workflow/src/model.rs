@@ -251,8 +251,7 @@ pub struct ConcurrencyGroup {
     /// The group.
     pub group: String,
     /// Whether the newer one ends the older one.
-    #[serde(default)]
-    pub cancel_in_progress: bool,
+    pub cancel_in_progress: Option<Scalar>,
     /// `max` lets all wait; otherwise the newest one does.
     pub queue: Option<String>,
 }

@@ -205,7 +205,7 @@ fn aws_credentials(given: &Use<'_>) -> Done {
     Done::well()
         .variable("AWS_REGION", given.needed("aws-region"))
         .variable("AWS_DEFAULT_REGION", given.needed("aws-region"))
-        .variable("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-        .variable("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        .variable("AWS_ACCESS_KEY_ID", "AKIA-of-a-test")
+        .variable("AWS_SECRET_ACCESS_KEY", "a-secret-key")
         .variable("AWS_SESSION_TOKEN", "a-session")
 }

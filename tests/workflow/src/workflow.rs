@@ -177,7 +177,7 @@ impl Level<'_> {
         let text = match concurrency {
             Concurrency::Group(group) => group,
             Concurrency::Whole(whole) => {
-                if whole.cancel_in_progress {
+                if whole.cancel_in_progress.as_ref().is_some_and(|one| one.text() != "false") {
                     return Err("concurrency: cancel-in-progress is not known here".to_owned());
                 }
                 if whole.queue.as_deref().is_some_and(|queue| queue != "max") {
