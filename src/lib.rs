@@ -9,6 +9,8 @@
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
 //! | [`checks`] | what is validated about an image, one file for each check |
+//! | [`signature`] | signatures and attestations, verified |
+//! | [`sbom`] | lists of what is in an image |
 //! | [`scan`] | known vulnerabilities: reports of scanners, exceptions, the decision |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
@@ -31,6 +33,8 @@ pub mod process;
 pub mod promotion;
 pub mod registry;
 pub mod report;
+pub mod sbom;
 pub mod scan;
+pub mod signature;
 pub mod ssh;
 pub mod stages;

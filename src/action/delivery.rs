@@ -30,6 +30,9 @@ pub(super) fn deliver(desk: &Desk, ended: Ended) -> Exit {
         Some(run) if !desk.rehearsal => leave_files(desk, run),
         _ => Paths::default(),
     };
+    if let Some(run) = &run {
+        leave_findings(desk, run);
+    }
     let markdown = markdown(run.as_ref(), fault.as_ref(), text.as_deref());
     let values = match &run {
         Some(run) if desk.rehearsal => report::outputs::of_rehearsal(run, fault.as_ref()),
@@ -70,6 +73,24 @@ fn leave_files(desk: &Desk, run: &Run) -> Paths {
         record: desk.workspace.relative(&files.record),
         audit: desk.workspace.relative(&files.audit),
         report: desk.workspace.relative(&files.report),
+    }
+}
+
+/// Leaves what validation has found for others: code scanning, and policy engines. After a rehearsal too, which is made
+/// for nothing else.
+fn leave_findings(desk: &Desk, run: &Run) {
+    if run.findings.is_empty() {
+        return;
+    }
+    let folder = desk.workspace.folder();
+    for (name, document) in [
+        ("validation.sarif", report::sarif::sarif(run)),
+        ("validation-input.json", report::policy_input::policy_input(run)),
+    ] {
+        if let Err(error) = std::fs::write(folder.join(name), format!("{document:#}\n")) {
+            let text = format!("{name} cannot be written: {error}");
+            annotate(&desk.printer, &Fault::new(Code::ReportUnwritten, text));
+        }
     }
 }
 

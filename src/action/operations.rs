@@ -40,7 +40,7 @@ async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     if desk.rehearsal {
         let ledger = Arc::new(Rehearsal::before(book.to_read().await?));
         let run = stages::plan(&desk.request, &target, &tools, ledger, audience).await?;
-        let text = report::plan::plan(&run);
+        let text = report::plan::plan(&run).map(|text| text + &policy_text(&target));
         let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
         let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
         return Ok(Ended { exit, run: Some(run), fault, text });
@@ -56,6 +56,14 @@ async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let ledger = book.ready(desk).await?;
     let run = stages::promote(&desk.request, &target, &tools, Arc::clone(&ledger), audience).await?;
     Ok(Ended::of(with_spool(desk, book, ledger.as_ref(), run).await))
+}
+
+/// What the checks of each service do, for whoever reads a plan.
+fn policy_text(target: &Target) -> String {
+    let services = target.services.iter().filter(|service| service.image.is_some());
+    services
+        .map(|service| format!("- {}: {}\n", service.name, target.settings(&service.name).validate.text()))
+        .collect()
 }
 
 /// The run, with its events in the ledger where they were kept in a file meanwhile and the database is back. If it is not,

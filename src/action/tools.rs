@@ -53,9 +53,11 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
         deadline: desk.deadline,
         ..Options::default()
     });
+    let hub = hub(desk, retry)?;
     Ok(Tools {
         registries,
-        hub: hub(desk, retry)?,
+        attestations: hub.clone(),
+        hub,
         secrets,
         workspace: desk.context.workspace.clone(),
         folder: desk.workspace.folder().to_owned(),

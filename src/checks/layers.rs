@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Check, Name, Observation, Subject};
-use crate::config::{CheckName, Size};
+use crate::config::{CheckName, CheckSeverity, Layers, Size, Validate};
 use crate::promotion::digest::Digest;
 use crate::promotion::fault::Fault;
-use crate::registry::{Class, Descriptor, LayerLimits, LayerReading};
+use crate::registry::{Class, Descriptor, LayerLimits, LayerReading, PlatformInspection};
 
 /// Each layer of each platform's image unpacks to what the configuration names.
 #[derive(Debug)]
@@ -20,8 +20,47 @@ const AT_ONCE: usize = 4;
 
 const WANTED: &str = "digest, size, packing and content of every layer as declared";
 
+/// The checks that look into layers.
+const LOOKING: [CheckName; 3] = [CheckName::Setuid, CheckName::Packages, CheckName::EndOfLife];
+
 /// A layer is the same wherever it has the same bytes and is meant to have the same content.
 type Key = (Digest, Option<Digest>);
+
+/// All layers of an image, read.
+#[derive(Debug, Default)]
+pub(super) struct Readings(BTreeMap<Key, LayerReading>);
+
+impl Readings {
+    /// Reads every layer once, whatever platforms it belongs to.
+    ///
+    /// # Errors
+    /// What keeps one from being read.
+    pub(super) async fn of_image(subject: &Subject<'_>) -> Result<Self, Fault> {
+        let mut layers: BTreeMap<Key, Descriptor> = BTreeMap::new();
+        for platform in &subject.inspection.platforms {
+            for (layer, content) in with_contents(platform) {
+                if !layer.is_foreign() {
+                    layers.entry((layer.digest.clone(), content.cloned())).or_insert_with(|| layer.clone());
+                }
+            }
+        }
+        let reads: Vec<_> = layers.into_iter().map(|(key, layer)| read(subject, key, layer)).collect();
+        stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await.map(Self)
+    }
+
+    /// The layers of a platform's image, the lowest first; none for one that lives elsewhere.
+    pub(super) fn of(&self, platform: &PlatformInspection) -> impl Iterator<Item = Option<&LayerReading>> {
+        with_contents(platform).map(|(layer, content)| self.0.get(&(layer.digest.clone(), content.cloned())))
+    }
+}
+
+/// Whether a policy has the layers read: by name, or because something is asked of what is in them.
+pub(super) fn are_read(policy: &Validate) -> bool {
+    policy.policy.layers() == Layers::Deep
+        || LOOKING
+            .iter()
+            .any(|check| policy.configured.contains(check) && policy.severity(*check) != CheckSeverity::Off)
+}
 
 #[async_trait]
 impl Check for Deep {
@@ -34,48 +73,37 @@ impl Check for Deep {
     }
 
     async fn look(&self, subject: &Subject<'_>) -> Result<Vec<Observation>, Fault> {
-        let mut layers: BTreeMap<Key, Descriptor> = BTreeMap::new();
-        for platform in &subject.inspection.platforms {
-            for (layer, content) in with_contents(&platform.layers, &platform.config.rootfs.diff_ids) {
-                if !layer.is_foreign() {
-                    layers.entry((layer.digest.clone(), content.cloned())).or_insert_with(|| layer.clone());
-                }
-            }
+        if subject.policy.policy.layers() == Layers::Headers {
+            return Ok(Vec::new());
         }
-        let reads: Vec<_> = layers.into_iter().map(|(key, layer)| read(subject, key, layer)).collect();
-        let read: BTreeMap<Key, LayerReading> = stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await?;
-        let observations = subject.inspection.platforms.iter().map(|platform| {
-            let mut unpacked = 0;
-            let mut foreign = 0;
-            let mut wrong = Vec::new();
-            for (place, (layer, content)) in
-                with_contents(&platform.layers, &platform.config.rootfs.diff_ids).enumerate()
-            {
-                match read.get(&(layer.digest.clone(), content.cloned())) {
-                    Some(LayerReading { defect: Some(defect), .. }) => {
-                        wrong.push(format!("layer {} ({}): {defect}", place + 1, layer.digest.short()));
-                    }
-                    Some(reading) => unpacked += reading.unpacked,
-                    None => foreign += 1,
-                }
-            }
-            if wrong.is_empty() {
-                let elsewhere =
-                    if foreign > 0 { format!(", {foreign} that live elsewhere not read") } else { String::new() };
-                let seen =
-                    format!("{} layers, {} unpacked{elsewhere}", platform.layers.len(), Size::from(unpacked).rounded());
-                Observation::good(seen, WANTED).of(platform)
-            } else {
-                let fix =
-                    "push the image again; if that does not help, rebuild it, and look into the registry's storage";
-                Observation::bad(wrong.join("; "), WANTED, fix).of(platform).unforceable()
-            }
-        });
-        Ok(observations.collect())
+        let read = subject.evidence.layers(subject).await?;
+        Ok(subject.inspection.platforms.iter().map(|platform| observe(platform, &read).of(platform)).collect())
     }
 }
 
-/// Reads one layer whole.
+fn observe(platform: &PlatformInspection, read: &Readings) -> Observation {
+    let mut unpacked = 0;
+    let mut foreign = 0;
+    let mut wrong = Vec::new();
+    for (place, (layer, reading)) in platform.layers.iter().zip(read.of(platform)).enumerate() {
+        match reading {
+            Some(LayerReading { defect: Some(defect), .. }) => {
+                wrong.push(format!("layer {} ({}): {defect}", place + 1, layer.digest.short()));
+            }
+            Some(reading) => unpacked += reading.unpacked,
+            None => foreign += 1,
+        }
+    }
+    if wrong.is_empty() {
+        let elsewhere = if foreign > 0 { format!(", {foreign} that live elsewhere not read") } else { String::new() };
+        let seen = format!("{} layers, {} unpacked{elsewhere}", platform.layers.len(), Size::from(unpacked).rounded());
+        Observation::good(seen, WANTED)
+    } else {
+        let fix = "push the image again; if that does not help, rebuild it, and look into the registry's storage";
+        Observation::bad(wrong.join("; "), WANTED, fix).unforceable()
+    }
+}
+
 async fn read(subject: &Subject<'_>, key: Key, layer: Descriptor) -> Result<(Key, LayerReading), Fault> {
     let (registries, limits) = (subject.registries, LayerLimits::default());
     let reading = registries.verify_layer(subject.repository, &layer, key.1.as_ref(), limits, Class::Inspect).await?;
@@ -83,9 +111,7 @@ async fn read(subject: &Subject<'_>, key: Key, layer: Descriptor) -> Result<(Key
 }
 
 /// Layers with the digests of their contents; those are fewer where the image is not consistent.
-fn with_contents<'a>(
-    layers: &'a [Descriptor],
-    contents: &'a [Digest],
-) -> impl Iterator<Item = (&'a Descriptor, Option<&'a Digest>)> {
-    layers.iter().enumerate().map(|(place, layer)| (layer, contents.get(place)))
+fn with_contents(platform: &PlatformInspection) -> impl Iterator<Item = (&Descriptor, Option<&Digest>)> {
+    let contents = &platform.config.rootfs.diff_ids;
+    platform.layers.iter().enumerate().map(|(place, layer)| (layer, contents.get(place)))
 }

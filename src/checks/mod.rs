@@ -1,24 +1,39 @@
 //! What is validated about an image: one file for each check, each with the same shape.
 
 mod age;
+mod base_image;
 mod command;
 mod consistent;
+mod contents;
+mod end_of_life;
 mod evidence;
 mod exists;
+mod growth;
 mod labels;
 mod layers;
+mod listing;
 mod metadata;
+mod packages;
 mod platforms;
+mod ports;
+mod provenance;
+mod releases;
+mod sbom;
 mod scan;
+mod secrets;
+mod setuid;
+mod signature;
 mod size;
 mod user;
+mod wildcard;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::config::{CheckName, CheckSeverity, Layers, Validate};
+use crate::config::{CheckName, CheckSeverity, Validate};
+use crate::github::{GitHub, RepositoryName};
 use crate::promotion::candidate::Platform;
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::fault::Fault;
@@ -26,6 +41,7 @@ use crate::promotion::image::Repository;
 use crate::registry::{Inspection, PlatformInspection, Registries};
 
 pub use evidence::Evidence;
+pub use listing::{Listing, listing};
 
 /// Everything that a check may look at.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +56,12 @@ pub struct Subject<'a> {
     pub policy: &'a Validate,
     /// The registries, for checks that read more.
     pub registries: &'a Registries,
+    /// What it replaces, where there is something that can be read.
+    pub previous: Option<&'a Inspection>,
     /// What several checks read, and one has read already.
     pub evidence: &'a Evidence,
+    /// GitHub and the job's repository there, for attestations.
+    pub github: Option<(&'a GitHub, &'a RepositoryName)>,
     /// Where the files are that the policy names.
     pub workspace: &'a Path,
     /// How far is looked.
@@ -102,6 +122,12 @@ impl Observation {
     #[must_use]
     pub fn nothing(why: impl Into<String>) -> Self {
         Self::new(Sight::Nothing, why, "")
+    }
+
+    /// Whether what was seen is what was wanted.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.sight == Sight::Good
     }
 
     /// The same, about one platform's image.
@@ -170,6 +196,16 @@ pub const ALL: &[&dyn Check] = &[
     &user::User,
     &layers::Deep,
     &scan::Scan,
+    &signature::Signature,
+    &provenance::Provenance,
+    &sbom::Sbom,
+    &ports::Ports,
+    &setuid::Setuid,
+    &secrets::Secrets,
+    &base_image::BaseImage,
+    &packages::Packages,
+    &end_of_life::EndOfLife,
+    &growth::Growth,
 ];
 
 /// How far an image is looked into.
@@ -188,8 +224,7 @@ pub enum Depth {
 pub async fn evaluate(subject: &Subject<'_>) -> Result<Vec<Finding>, Fault> {
     let asked = ALL.iter().filter(|check| {
         let off = matches!(check.name(), Name::Chosen(name) if subject.policy.severity(name) == CheckSeverity::Off);
-        let unread = check.reads_layers()
-            && (subject.depth == Depth::Headers || subject.policy.policy.layers() == Layers::Headers);
+        let unread = check.reads_layers() && subject.depth == Depth::Headers;
         !off && !unread
     });
     let looks = asked.map(|check| async move {

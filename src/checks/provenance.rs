@@ -40,9 +40,12 @@ impl Check for Provenance {
             }
         }
         let look = |offers: &BTreeMap<Digest, Vec<Result<Offer, String>>>| {
-            each(subject, &wanted(policy), "let the build attest, e.g. by `actions/attest-build-provenance`, then compare `gh attestation verify oci://", |digest| {
-                prove(&trust, offers.get(digest).map_or(&[][..], Vec::as_slice), digest, policy)
-            })
+            each(
+                subject,
+                &wanted(policy),
+                "let the build attest, e.g. by `actions/attest-build-provenance`, then compare `gh attestation verify oci://",
+                |digest| prove(&trust, offers.get(digest).map_or(&[][..], Vec::as_slice), digest, policy),
+            )
         };
         let seen = look(&offers);
         if !policy.from.contains(&AttestationSource::Github) || seen.iter().all(Observation::is_good) {

@@ -15,7 +15,7 @@ use super::{Check, Depth, Name, Observation, Subject};
 use crate::config::{CheckName, CheckSeverity, Scan as Policy, Threshold};
 use crate::promotion::digest::Digest;
 use crate::promotion::fault::{Code, Fault};
-use crate::registry::PlatformInspection;
+use crate::registry::{Inspection, PlatformInspection};
 use crate::scan::gate::{Knowledge, judge};
 use crate::scan::openvex::Image;
 use crate::scan::scanner::Scanner;
@@ -157,7 +157,7 @@ async fn observe(
 ) -> Result<Observation, Fault> {
     let root = &subject.inspection.root.digest;
     let about: Vec<&Found> =
-        findings.reports.iter().filter(|found| is_about(&found.report, subject, platform)).collect();
+        findings.reports.iter().filter(|found| is_about(&found.report, subject.inspection, platform)).collect();
     let (recent, stale): (Vec<_>, Vec<_>) =
         about.iter().map(|found| (found, age(&found.report, policy, subject.now))).partition(|(_, age)| age.is_ok());
     let mut reports: Vec<(String, &Report)> =
@@ -175,7 +175,7 @@ async fn observe(
                 scanned = Vec::new();
             }
         }
-        let good = scanned.iter().filter(|report| is_about(report, subject, platform));
+        let good = scanned.iter().filter(|report| is_about(report, subject.inspection, platform));
         reports.extend(good.map(|report| ("run here".to_owned(), report)));
     }
     if reports.is_empty() {
@@ -197,7 +197,7 @@ async fn observe(
         );
         return Ok(Observation::bad(why, wanted(policy), fix));
     }
-    let digests = digests(subject, platform);
+    let digests = digests(subject.inspection, platform);
     let image = Image { repository: subject.repository, digests: &digests };
     let vulnerabilities = reports.iter().flat_map(|(_, report)| report.vulnerabilities.iter().cloned());
     let judgement = judge(vulnerabilities, policy, knowledge, image, subject.now);
@@ -213,20 +213,16 @@ async fn observe(
 }
 
 /// The digests by which a platform's image is known.
-fn digests(subject: &Subject<'_>, platform: &PlatformInspection) -> BTreeSet<Digest> {
-    BTreeSet::from([
-        subject.inspection.root.digest.clone(),
-        platform.manifest.digest.clone(),
-        platform.facts.config.clone(),
-    ])
+fn digests(inspection: &Inspection, platform: &PlatformInspection) -> BTreeSet<Digest> {
+    BTreeSet::from([inspection.root.digest.clone(), platform.manifest.digest.clone(), platform.facts.config.clone()])
 }
 
 /// Whether a report is about a platform's image; see the module.
-fn is_about(report: &Report, subject: &Subject<'_>, platform: &PlatformInspection) -> bool {
-    if !report.is_about(&digests(subject, platform)) {
+pub(super) fn is_about(report: &Report, inspection: &Inspection, platform: &PlatformInspection) -> bool {
+    if !report.is_about(&digests(inspection, platform)) {
         return false;
     }
-    let platforms = &subject.inspection.platforms;
+    let platforms = &inspection.platforms;
     let names = |one: &PlatformInspection| report.names(&one.manifest.digest) || report.names(&one.facts.config);
     if platforms.len() == 1 || names(platform) {
         return true;

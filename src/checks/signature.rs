@@ -111,10 +111,12 @@ fn read_keys(
         .iter()
         .map(|path| {
             let invalid = |why: String| {
-                Fault::new(Code::ConfigurationInvalid, format!("{path}: {why}"))
-                    .with_fix("name a file with a public key in PEM, e.g. `cosign.pub`, and check it out before this step")
+                Fault::new(Code::ConfigurationInvalid, format!("{path}: {why}")).with_fix(
+                    "name a file with a public key in PEM, e.g. `cosign.pub`, and check it out before this step",
+                )
             };
-            let bytes = document::read_file(&subject.workspace.join(path)).map_err(|error| invalid(error.to_string()))?;
+            let bytes =
+                document::read_file(&subject.workspace.join(path)).map_err(|error| invalid(error.to_string()))?;
             let text = document::text(&bytes).map_err(|error| invalid(error.to_string()))?;
             Ok((path.clone(), key(&text).map_err(invalid)?))
         })

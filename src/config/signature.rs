@@ -53,6 +53,15 @@ pub enum Matcher {
 }
 
 impl Matcher {
+    /// What it has to be, in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Exactly(text) => format!("`{text}`"),
+            Self::Like(pattern) => format!("somebody like `{}`", pattern.as_str()),
+        }
+    }
+
     /// Whether the text is what it has to be.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {

@@ -155,6 +155,23 @@ impl Validate {
             None => self.policy.profile.severity(check),
         }
     }
+
+    /// What the checks do, in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let of = |severity: CheckSeverity| -> String {
+            let names = CheckName::ALL.iter().filter(|check| self.severity(**check) == severity);
+            let names: Vec<&str> = names.map(|check| check.name()).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        format!(
+            "profile {}; these checks fail: exists, consistent, {}; warn: {}; are off: {}",
+            self.policy.profile,
+            of(CheckSeverity::Fail),
+            of(CheckSeverity::Warn),
+            of(CheckSeverity::Off)
+        )
+    }
 }
 
 section! {

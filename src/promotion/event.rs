@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Act, Outcome};
 use super::candidate::ImageFacts;
 use super::check::Finding;
+use super::comparison::Comparison;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::identity::{DeploymentId, RunKey};
@@ -374,6 +375,13 @@ pub enum Event {
         /// What was seen.
         facts: Box<ImageFacts>,
     },
+    /// A candidate's image was compared with the one that it replaces.
+    Compared {
+        /// The service.
+        service: String,
+        /// What is different.
+        comparison: Box<Comparison>,
+    },
     /// The plan is made.
     Planned {
         /// The plan.
@@ -498,6 +506,7 @@ impl Event {
             Self::SequenceTaken { .. } => "sequence-taken",
             Self::Resolved { .. } => "resolved",
             Self::Inspected { .. } => "inspected",
+            Self::Compared { .. } => "compared",
             Self::Planned { .. } => "planned",
             Self::Approved { .. } => "approved",
             Self::Checked { .. } => "checked",

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::act::{Act, CopyStats, Outcome};
 use super::candidate::ImageFacts;
 use super::check::{Finding, Verdict};
+use super::comparison::Comparison;
 use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
@@ -110,6 +111,8 @@ pub struct Candidate {
     pub digest: Option<Digest>,
     /// What was seen of it.
     pub facts: Option<ImageFacts>,
+    /// How it differs from what it replaces.
+    pub comparison: Option<Comparison>,
     /// What was done to bring its content.
     pub copied: Option<CopyStats>,
     /// Whether its tags were moved (or found in place).
@@ -385,6 +388,9 @@ impl Run {
             }),
             Event::Inspected { service, facts } => {
                 self.change(service, |candidate| candidate.facts = Some((**facts).clone()))
+            }
+            Event::Compared { service, comparison } => {
+                self.change(service, |candidate| candidate.comparison = Some((**comparison).clone()))
             }
             Event::Planned { plan, hash, estimate } => {
                 self.plan = Some(((**plan).clone(), hash.clone()));

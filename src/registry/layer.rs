@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::Registries;
+use super::archive::LayerContents;
 use super::class::Class;
 use super::error::{RegistryError, Trouble};
 use super::manifest::Descriptor;
@@ -83,6 +84,8 @@ pub struct LayerReading {
     pub compression: Compression,
     /// The digest of the unpacked bytes, where the layer could be unpacked whole.
     pub diff_id: Option<Digest>,
+    /// What is in it, where it could be unpacked.
+    pub contents: Option<LayerContents>,
     /// The first thing that is wrong with it.
     pub defect: Option<LayerDefect>,
 }
@@ -163,6 +166,7 @@ impl Registries {
                     unpacked: 0,
                     compression: Compression::of(&layer.media_type),
                     diff_id: None,
+                    contents: None,
                     defect: Some(defect),
                 });
             }
@@ -280,7 +284,9 @@ impl Reader {
         {
             self.defect = Some(LayerDefect::DiffId { wanted, found: found.clone() });
         }
-        Ok(LayerReading { packed: self.packed, unpacked, compression: self.compression, diff_id, defect: self.defect })
+        let contents = self.unpacker.entries().filter(|_| self.defect.is_none());
+        let (packed, compression, defect) = (self.packed, self.compression, self.defect);
+        Ok(LayerReading { packed, unpacked, compression, diff_id, contents, defect })
     }
 }
 

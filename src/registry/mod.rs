@@ -17,6 +17,7 @@
 
 mod address;
 mod answer;
+mod archive;
 mod ask;
 mod attached;
 mod attachments;
@@ -30,6 +31,7 @@ mod error;
 mod export;
 mod host;
 mod inspect;
+mod installed;
 mod layer;
 mod limiter;
 mod login;
@@ -49,12 +51,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+pub use archive::LayerContents;
 pub use attachments::Attachment;
 pub use class::Class;
 pub use content::CopyOptions;
 pub use credentials::{Credentials, default_docker_config};
 pub use error::{RegistryError, Trouble};
 pub use inspect::{ImageConfig, Inspection, PlatformInspection, Problem};
+pub use installed::Installed;
 pub use layer::{Compression, LayerDefect, LayerLimits, LayerReading};
 pub use manifest::{Content, DeclaredPlatform, Descriptor, Manifest};
 pub use manifests::{Head, Pushed};

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use flate2::write::MultiGzDecoder;
 use zstd::stream::raw::{DParameter, Decoder, Operation as _};
 
+use super::archive::{Archive, LayerContents};
 use super::layer::{Compression, LayerLimits};
 use crate::promotion::digest::{Digest, Verifier};
 
@@ -64,6 +65,11 @@ impl Unpacker {
         Some(hasher.finish().unwrap_or_else(|found| found))
     }
 
+    /// What is in the archive that came out, once it has ended.
+    pub(super) fn entries(&mut self) -> Option<LayerContents> {
+        self.sink()?.archive.take().map(Archive::finish)
+    }
+
     fn sink(&mut self) -> Option<&mut Sink> {
         match self {
             Self::Plain(sink) => Some(sink),
@@ -90,13 +96,14 @@ pub(super) struct Sink {
     packed: u64,
     unpacked: u64,
     limits: LayerLimits,
+    archive: Option<Archive>,
 }
 
 impl Sink {
     fn new(diff_id: Option<&Digest>, limits: LayerLimits) -> Self {
         // Without a diff id to compare with, any digest serves: what is wanted is the one that is found.
         let hasher = diff_id.map_or_else(|| Digest::sha256(b"").verifier(), Digest::verifier);
-        Self { hasher: Some(hasher), packed: 0, unpacked: 0, limits }
+        Self { hasher: Some(hasher), packed: 0, unpacked: 0, limits, archive: Some(Archive::new()) }
     }
 }
 
@@ -108,6 +115,9 @@ impl Write for Sink {
         }
         if let Some(hasher) = &mut self.hasher {
             hasher.update(part);
+        }
+        if let Some(archive) = &mut self.archive {
+            archive.take(part);
         }
         Ok(part.len())
     }

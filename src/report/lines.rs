@@ -1,6 +1,6 @@
 //! One line of plain text for each event, for the console and the stages' logs.
 
-use super::text;
+use super::{comparison, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Consent, Event, Record, Traffic};
@@ -27,6 +27,7 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
                 if platforms.is_empty() { "no platform".to_owned() } else { line(&platforms.join(", "), MAX) }
             )]
         }
+        Event::Compared { service, comparison } => comparison::lines(service, comparison),
         Event::Planned { plan, hash, .. } if plan.stages.is_empty() => {
             vec![format!("nothing to do; the plan is {}", hash.short())]
         }

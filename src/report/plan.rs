@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text;
+use super::{comparison, text};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
 
@@ -36,6 +36,12 @@ pub fn plan(run: &Run) -> Option<String> {
             run.estimate.requests,
             text::bytes(run.estimate.bytes)
         );
+    }
+    for candidate in &run.candidates {
+        if let Some(comparison) = &candidate.comparison {
+            let lines = comparison::lines(&candidate.service, comparison);
+            let _ = writeln!(out, "- {}", lines.join("\n  "));
+        }
     }
     let _ = writeln!(out, "The plan's hash is {hash}.");
     Some(out)

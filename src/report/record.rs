@@ -44,6 +44,7 @@ pub fn record(run: &Run) -> Value {
         "rollback_available": rollback_available(run),
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
         "validation": run.findings,
+        "comparison": comparisons(run),
         "forced": run.forced.as_ref().map(|forced| json!({ "by": forced.by, "reason": forced.reason, "checks": forced.checks })),
         "approvals": approvals(run),
         "errors": run.faults.iter().map(|one| json!({ "at": one.at, "fault": one.fault })).collect::<Value>(),
@@ -107,4 +108,10 @@ fn timings(run: &Run) -> Value {
             })
         })
         .collect()
+}
+
+/// What changes against what each image replaces, by service.
+fn comparisons(run: &Run) -> Value {
+    let compared = run.candidates.iter().filter_map(|one| Some((one.service.clone(), json!(one.comparison.as_ref()?))));
+    Value::Object(compared.collect())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{outputs, text};
+use super::{comparison, outputs, text};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Operation};
 use crate::promotion::fault::{Exit, Fault, Severity};
@@ -22,6 +22,7 @@ pub fn summary(run: &Run) -> String {
     headline(&mut out, run);
     facts(&mut out, run);
     images(&mut out, run);
+    differences(&mut out, run);
     next_steps(&mut out, run);
     faults(&mut out, run);
     checks(&mut out, run);
@@ -165,6 +166,15 @@ fn images(out: &mut String, run: &Run) {
 fn target(image: &PlannedImage) -> String {
     let tags: Vec<String> = image.tags.iter().map(|tag| format!(":{}", tag.tag)).collect();
     code(&format!("{}{}", image.target, tags.join(" ")), 300)
+}
+
+/// What changes against what the images replace.
+fn differences(out: &mut String, run: &Run) {
+    let compared = run.candidates.iter().filter_map(|one| comparison::table(&one.service, one.comparison.as_ref()?));
+    let tables: Vec<String> = compared.collect();
+    if !tables.is_empty() {
+        let _ = writeln!(out, "### What changes\n\n{}", tables.join("\n"));
+    }
 }
 
 /// What to do now, where somebody has to do something.

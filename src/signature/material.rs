@@ -82,7 +82,8 @@ impl Offer {
             (Content::Digest, Some(SignatureContent::DsseEnvelope(envelope))) => {
                 let statement: Subjects = serde_json::from_slice(envelope.payload.as_bytes())
                     .map_err(|error| format!("what it signs is no in-toto statement: {error}"))?;
-                let hex = |subject: &Subject| subject.digest.get(digest.algorithm()).is_some_and(|hex| hex == digest.hex());
+                let hex =
+                    |subject: &Subject| subject.digest.get(digest.algorithm()).is_some_and(|hex| hex == digest.hex());
                 if statement.subject.iter().any(hex) { Ok(()) } else { Err("it is about another digest".to_owned()) }
             }
             // A signature of a digest was verified over this one.
@@ -120,9 +121,11 @@ fn named_in_payload(payload: &[u8], digest: &Digest) -> Result<(), String> {
 /// # Errors
 /// What has the marks of a signature, and not its form.
 pub fn offer(attachment: &Attachment) -> Option<Result<Offer, String>> {
-    let is_bundle = attachment.media_type.contains("sigstore.bundle") || attachment.artifact_type.contains("sigstore.bundle");
+    let is_bundle =
+        attachment.media_type.contains("sigstore.bundle") || attachment.artifact_type.contains("sigstore.bundle");
     let is_old = attachment.media_type == SIMPLE_SIGNING
-        || (attachment.media_type == ENVELOPE && attachment.annotations.contains_key("dev.sigstore.cosign/certificate"))
+        || (attachment.media_type == ENVELOPE
+            && attachment.annotations.contains_key("dev.sigstore.cosign/certificate"))
         || (attachment.media_type == ENVELOPE && !is_bundle);
     if !is_bundle && !is_old {
         return None;

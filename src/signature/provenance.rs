@@ -63,7 +63,10 @@ fn told(predicate: &Value, claims: &FulcioCiClaims) -> Told {
     told.references.extend(claims.source_repository_ref.clone());
     // Version 1 as GitHub fills it in, and as the SLSA generators do; version 0.2.
     for (source, reference) in [
-        ("/buildDefinition/externalParameters/workflow/repository", Some("/buildDefinition/externalParameters/workflow/ref")),
+        (
+            "/buildDefinition/externalParameters/workflow/repository",
+            Some("/buildDefinition/externalParameters/workflow/ref"),
+        ),
         ("/buildDefinition/externalParameters/source/uri", None),
         ("/invocation/configSource/uri", None),
     ] {

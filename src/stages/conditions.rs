@@ -10,9 +10,11 @@ use serde_json::Value;
 use super::target::Route;
 use super::targets;
 use super::work::{Outcome, Trouble, Work};
-use crate::checks::Depth;
+use crate::checks::{Depth, listing};
+use crate::config::{CheckName, CheckSeverity};
 use crate::ledger::Filter;
 use crate::promotion::check::Finding;
+use crate::promotion::comparison::{Aspect, Comparison};
 use crate::promotion::digest::Digest;
 use crate::promotion::event::Event;
 use crate::promotion::fault::{Code, Fault};
@@ -54,6 +56,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         return Ok(Outcome::done().saying("the target has the digest already"));
     }
     inspect(work, &resolved).await?;
+    compare(work, &resolved).await?;
     let immutable = immutable_tags(work, &resolved).await?;
     let stages = vec![Stage::Validation, Stage::Copy];
     let plan = plan(work, &resolved, &immutable, stages);
@@ -144,6 +147,54 @@ async fn inspect(work: &mut Work<'_>, resolved: &[Resolved]) -> Result<(), Troub
         work.visit.note(Event::Inspected { service: one.service.clone(), facts }).await?;
     }
     Ok(())
+}
+
+/// Compares every image with the one that it replaces, for those who are asked about it. That one may be gone: then there
+/// is nothing to compare with.
+async fn compare(work: &mut Work<'_>, resolved: &[Resolved]) -> Result<(), Trouble> {
+    let looks = resolved.iter().map(|one| {
+        let work = &*work;
+        async move {
+            let previous = one.previous.as_ref().filter(|previous| **previous != one.digest);
+            let before = work.look_at_previous(&one.service, &one.route.repository, previous).await?;
+            let after = work.seen.inspection(&one.service)?;
+            let comparison = Comparison::of(&before.root.digest, &before.facts, &after.facts);
+            Some((one.service.clone(), work.listed(one, comparison, &before, &after).await))
+        }
+    });
+    for (service, comparison) in join_all(looks).await.into_iter().flatten() {
+        work.visit.note(Event::Compared { service, comparison: Box::new(comparison) }).await?;
+    }
+    Ok(())
+}
+
+impl Work<'_> {
+    /// A comparison with packages and vulnerabilities, where the policy has somebody look at what is attached.
+    async fn listed(
+        &self,
+        one: &Resolved,
+        comparison: Comparison,
+        before: &Inspection,
+        after: &Inspection,
+    ) -> Comparison {
+        let policy = &self.target.settings(&one.service).validate;
+        let is_on = |check| policy.severity(check) != CheckSeverity::Off;
+        if !is_on(CheckName::Sbom) && !is_on(CheckName::Scan) {
+            return comparison;
+        }
+        let registries = self.registries();
+        let (old, new) = futures_util::join!(
+            registries.attachments(&one.route.repository, before),
+            registries.attachments(&one.route.source.repository, after)
+        );
+        let (Ok(old), Ok(new)) = (old, new) else { return comparison };
+        let (old, new) = (listing(&old, before), listing(&new, after));
+        comparison.with(Aspect::Package, &old.packages, &new.packages).with(
+            Aspect::Vulnerability,
+            &old.vulnerabilities,
+            &new.vulnerabilities,
+        )
+    }
 }
 
 /// The tags that never move, by service: rendered, and looked for. One that exists with another digest is refused.

@@ -14,6 +14,7 @@ use super::target::Target;
 use super::visit::Visit;
 use crate::checks::{self, Depth, Evidence, Subject};
 use crate::promotion::check::Finding;
+use crate::promotion::digest::Digest;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::image::Repository;
@@ -28,6 +29,8 @@ pub struct Tools {
     pub registries: Registries,
     /// GitHub, where there is a token and a repository.
     pub hub: Option<Hub>,
+    /// GitHub, where attestations are read, in a rehearsal too.
+    pub attestations: Option<Hub>,
     /// The configuration's secrets.
     pub secrets: Secrets,
     /// The workspace, where the files are that the configuration names.
@@ -60,6 +63,7 @@ pub(super) struct Work<'a> {
 pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
     evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
+    previous: Mutex<BTreeMap<String, Option<Arc<Inspection>>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
 }
@@ -200,6 +204,37 @@ impl Work<'_> {
         since
     }
 
+    /// What a service's image replaces, as the plan has it. It is nice to know and keeps nothing from going on: what cannot
+    /// be read is as if there were nothing.
+    pub(super) async fn previous(&self, service: &str) -> Option<Arc<Inspection>> {
+        let known = self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let image = self.images().into_iter().find(|(name, _)| name == service).map(|(_, image)| image)?;
+        let found = self.look_at_previous(service, &image.target, image.previous()).await;
+        found.filter(|found| found.root.digest != image.digest)
+    }
+
+    /// Looks at what an image replaces, and remembers it.
+    pub(super) async fn look_at_previous(
+        &self,
+        service: &str,
+        target: &Repository,
+        previous: Option<&Digest>,
+    ) -> Option<Arc<Inspection>> {
+        let found = match previous {
+            Some(digest) => self.registries().inspect(target, digest).await.map_err(|error| {
+                tracing::debug!(%error, "what {service} replaces cannot be looked at: {error}");
+            }),
+            None => Err(()),
+        };
+        let found = found.ok().map(Arc::new);
+        let mut seen = self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(service.to_owned(), found.clone());
+        found
+    }
+
     /// Evaluates the checks of a service's image.
     ///
     /// # Errors
@@ -211,13 +246,16 @@ impl Work<'_> {
         inspection: &Inspection,
         depth: Depth,
     ) -> Result<Vec<Finding>, Fault> {
+        let previous = self.previous(service).await;
         let subject = Subject {
             service,
             repository,
             inspection,
             policy: &self.target.settings(service).validate,
             registries: &self.registries(),
+            previous: previous.as_deref(),
             evidence: &self.seen.evidence(service),
+            github: self.tools.attestations.as_ref().map(|hub| (hub.github.as_ref(), &hub.repository)),
             workspace: &self.tools.workspace,
             depth,
             now: Utc::now(),

@@ -4,6 +4,12 @@
 
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
+mod content;
+#[cfg(test)]
 mod scan;
 #[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod signature;
+#[cfg(test)]
+mod upstream;

@@ -95,6 +95,14 @@ impl Told {
         self.findings.iter().filter(|finding| finding.check == check).collect()
     }
 
+    /// The only finding of a check.
+    #[track_caller]
+    pub(crate) fn one(&self, check: &str) -> &Finding {
+        let found = self.of(check);
+        assert_eq!(found.len(), 1, "{check}: {found:#?}\n{}", self.finished);
+        found[0]
+    }
+
     /// A check has this verdict alone, and says each of these texts somewhere.
     #[track_caller]
     pub(crate) fn says(&self, check: &str, verdict: Verdict, texts: &[&str]) {

@@ -72,12 +72,34 @@ fn a_bundle_by_the_right_identity_is_accepted_and_every_forgery_is_refused() {
         ("another identity", sigstore.bundle(&lookalike, &signed(image.digest())), Some("another identity is wanted")),
         ("another issuer", sigstore.bundle(&elsewhere, &signed(image.digest())), Some("another issuer is wanted")),
         ("another digest", sigstore.bundle(&release(), &signed(other)), Some("does not match any subject")),
-        ("an attestation", sigstore.bundle(&release(), &statement("https://slsa.dev/provenance/v1", image.digest(), &json!({}))), Some("nothing that could prove it")),
+        (
+            "an attestation",
+            sigstore.bundle(&release(), &statement("https://slsa.dev/provenance/v1", image.digest(), &json!({}))),
+            Some("nothing that could prove it"),
+        ),
         ("an expired certificate", sigstore.bundle(&expired, &signed(image.digest())), Some("proves it")),
         ("another authority", Sigstore::new().bundle(&release(), &signed(image.digest())), Some("proves it")),
-        ("a payload of another", tampered("/dsseEnvelope/payload", sigstore.bundle(&release(), &signed(other))["dsseEnvelope"]["payload"].clone()), Some("proves it")),
-        ("a signature of another", tampered("/dsseEnvelope/signatures/0/sig", sigstore.bundle(&release(), &signed(other))["dsseEnvelope"]["signatures"][0]["sig"].clone()), Some("proves it")),
-        ("another time", tampered("/verificationMaterial/tlogEntries/0/integratedTime", json!("1767225601")), Some("proves it")),
+        (
+            "a payload of another",
+            tampered(
+                "/dsseEnvelope/payload",
+                sigstore.bundle(&release(), &signed(other))["dsseEnvelope"]["payload"].clone(),
+            ),
+            Some("proves it"),
+        ),
+        (
+            "a signature of another",
+            tampered(
+                "/dsseEnvelope/signatures/0/sig",
+                sigstore.bundle(&release(), &signed(other))["dsseEnvelope"]["signatures"][0]["sig"].clone(),
+            ),
+            Some("proves it"),
+        ),
+        (
+            "another time",
+            tampered("/verificationMaterial/tlogEntries/0/integratedTime", json!("1767225601")),
+            Some("proves it"),
+        ),
         ("no log", unlogged, Some("proves it")),
         ("no proof of the log", unproven, Some("proves it")),
         ("somebody else's log entry", borrowed, Some("proves it")),
@@ -231,26 +253,47 @@ fn provenance_says_where_from_and_by_whom() {
     let slsa = "https://slsa.dev/provenance/v1";
     let policy = "{ provenance: { source: 'https://github.com/acme/api', ref: refs/heads/main, from: registry, trust-root: root.json } }";
     let good = predicate("https://github.com/acme/api", "refs/heads/main");
-    let of = |identity: &Identity, predicate: &Value| {
-        sigstore.bundle(identity, &statement(slsa, image.digest(), predicate))
-    };
+    let of =
+        |identity: &Identity, predicate: &Value| sigstore.bundle(identity, &statement(slsa, image.digest(), predicate));
     let branch = Identity::workflow("acme/api", "release.yml", "refs/heads/evil");
     let unclaimed = Identity { claims: BTreeMap::new(), ..release() };
     for (what, bundle, says) in [
         ("good", of(&release(), &good), None),
         ("by its predicate alone", of(&unclaimed, &good), None),
-        ("another branch", of(&branch, &predicate("https://github.com/acme/api", "refs/heads/evil")), Some("from the ref `refs/heads/evil`")),
-        ("a predicate that says otherwise", of(&release(), &predicate("https://github.com/evil/api", "refs/heads/main")), Some("built from `https://github.com/evil/api`")),
-        ("another repository's workflow", of(&Identity::workflow("evil/api", "release.yml", "refs/heads/main"), &good), Some("another identity is wanted")),
-        ("about another digest", sigstore.bundle(&release(), &statement(slsa, &format!("sha256:{}", "0".repeat(64)), &good)), Some("does not match any subject")),
-        ("another kind of attestation", sigstore.bundle(&release(), &statement("https://spdx.dev/Document", image.digest(), &good)), Some("nothing that could prove it")),
+        (
+            "another branch",
+            of(&branch, &predicate("https://github.com/acme/api", "refs/heads/evil")),
+            Some("from the ref `refs/heads/evil`"),
+        ),
+        (
+            "a predicate that says otherwise",
+            of(&release(), &predicate("https://github.com/evil/api", "refs/heads/main")),
+            Some("built from `https://github.com/evil/api`"),
+        ),
+        (
+            "another repository's workflow",
+            of(&Identity::workflow("evil/api", "release.yml", "refs/heads/main"), &good),
+            Some("another identity is wanted"),
+        ),
+        (
+            "about another digest",
+            sigstore.bundle(&release(), &statement(slsa, &format!("sha256:{}", "0".repeat(64)), &good)),
+            Some("does not match any subject"),
+        ),
+        (
+            "another kind of attestation",
+            sigstore.bundle(&release(), &statement("https://spdx.dev/Document", image.digest(), &good)),
+            Some("nothing that could prove it"),
+        ),
         ("says nothing", of(&unclaimed, &json!({})), Some("does not say from which repository")),
     ] {
         let scene = scene(policy, &sigstore, &image);
         attach(&scene, image.root(), &bundle);
         let told = scene.promote();
         match says {
-            None => told.says("provenance", Verdict::Pass, &["built from https://github.com/acme/api at refs/heads/main"]),
+            None => {
+                told.says("provenance", Verdict::Pass, &["built from https://github.com/acme/api at refs/heads/main"])
+            }
             Some(says) => told.fails_by("provenance", &[says]),
         }
         assert_eq!(scene.production().is_some(), says.is_none(), "{what}");

@@ -135,12 +135,18 @@ pub fn cosign(kind: CosignKind, subject: &str) -> Content {
         },
         "optional": null,
     });
-    let payload = Bytes::from(payload.to_string());
-    let mut layer = Descriptor::of(kind.layer(), &payload);
+    let mut annotations = BTreeMap::new();
     if kind == CosignKind::Signature {
         let signature = STANDARD.encode(noise(subject.len() as u64, 71));
-        layer.annotations.insert("dev.cosignproject.cosign/signature".into(), signature);
+        annotations.insert("dev.cosignproject.cosign/signature".into(), signature);
     }
+    cosign_layer(kind, subject, Bytes::from(payload.to_string()), annotations)
+}
+
+/// The same with this payload, and these annotations of its layer.
+#[must_use]
+pub fn cosign_layer(kind: CosignKind, subject: &str, payload: Bytes, annotations: BTreeMap<String, String>) -> Content {
+    let layer = Descriptor { annotations, ..Descriptor::of(kind.layer(), &payload) };
     let config = json!({
         "architecture": "",
         "os": "",

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::attached::{Artifact, CosignKind, cosign, referrer_loop};
+pub use self::attached::{Artifact, CosignKind, cosign, cosign_layer, referrer_loop};
 pub use self::builder::{Format, Image};
 pub use self::defect::Defect;
 pub use self::layer::Compression;
@@ -219,6 +219,13 @@ impl Content {
     #[must_use]
     pub fn with_tag(mut self, tag: &str, digest: &str) -> Self {
         self.tags.push((tag.to_owned(), digest.to_owned()));
+        self
+    }
+
+    /// Adds a blob, under its digest or another.
+    #[must_use]
+    pub fn with_blob(mut self, digest: &str, bytes: Bytes) -> Self {
+        self.blobs.insert(digest.to_owned(), bytes);
         self
     }
 

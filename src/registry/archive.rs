@@ -1,0 +1,440 @@
+//! The archive in a layer, looked at while it streams by (POSIX.1-2017 `pax`, GNU tar; image-spec `layer.md`).
+//!
+//! Nothing is unpacked and nothing is followed: entries are names, modes and, for a few small files that tell what is
+//! in an image, contents. Names are taken as they are meant: without a root, and without leaving it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+
+use super::installed::{self, Installed};
+
+/// A block of an archive.
+const BLOCK: usize = 512;
+
+/// The longest name, and the most attributes of one entry.
+const MAX_NAMES: u64 = 1 << 20;
+
+/// The most that is kept of one file.
+const MAX_FILE: u64 = 4 << 20;
+
+/// The most names of one layer that are remembered as replacing those of the layers below.
+const MAX_REPLACED: usize = 200_000;
+
+/// The most of one layer's names that are kept.
+const MAX_KEPT: usize = 20_000;
+
+/// Names are remembered by their hashes, which nobody outside can foresee.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// What is in a layer, as far as checks want to know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayerContents {
+    /// How many entries there are.
+    pub entries: u64,
+    /// The files with setuid or setgid, and their modes.
+    pub privileged: BTreeMap<String, u32>,
+    /// The files that tell which release of which operating system it is.
+    pub releases: BTreeMap<String, String>,
+    /// The databases of packages, and what they list.
+    pub databases: BTreeMap<String, Installed>,
+    /// The names below this layer that it removes.
+    pub removed: BTreeSet<String>,
+    /// The directories of which it hides what is below this layer.
+    pub opaque: BTreeSet<String>,
+    /// Why it is not an archive, or not a whole one.
+    pub broken: Option<String>,
+    replaced: HashSet<u64>,
+}
+
+impl LayerContents {
+    /// Whether it has an entry of this name, in place of one below. Of a layer with very many entries, not all are
+    /// known.
+    #[must_use]
+    pub fn replaces(&self, name: &str) -> bool {
+        self.replaced.contains(&HASHES.hash_one(name))
+    }
+}
+
+/// Takes an archive in, part by part.
+pub(super) struct Archive {
+    contents: LayerContents,
+    block: Vec<u8>,
+    state: State,
+    /// A name that came before its entry.
+    name: Option<String>,
+    /// A size that came before its entry.
+    size: Option<u64>,
+    /// Empty blocks one after another: two are the end.
+    empty: u8,
+}
+
+enum State {
+    Header,
+    /// Inside what an entry holds: what is left of it, what is left of the filling behind it, and what it is for.
+    Content {
+        left: u64,
+        filling: u64,
+        purpose: Purpose,
+        kept: Vec<u8>,
+    },
+    Over,
+}
+
+enum Purpose {
+    Nothing,
+    LongName,
+    Attributes,
+    Release(String),
+    Database(String),
+}
+
+impl Archive {
+    pub(super) fn new() -> Self {
+        Self {
+            contents: LayerContents::default(),
+            block: Vec::with_capacity(BLOCK),
+            state: State::Header,
+            name: None,
+            size: None,
+            empty: 0,
+        }
+    }
+
+    /// Takes the next part in.
+    pub(super) fn take(&mut self, mut part: &[u8]) {
+        while !part.is_empty() {
+            match &mut self.state {
+                State::Over => return,
+                State::Header => {
+                    let wanted = (BLOCK - self.block.len()).min(part.len());
+                    self.block.extend_from_slice(&part[..wanted]);
+                    part = &part[wanted..];
+                    if self.block.len() == BLOCK {
+                        let block = std::mem::take(&mut self.block);
+                        self.state = self.header(&block);
+                        self.block = block;
+                        self.block.clear();
+                        self.entry_without_content();
+                    }
+                }
+                State::Content { left, filling, purpose, kept } => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(part.len());
+                    if !matches!(purpose, Purpose::Nothing) {
+                        kept.extend_from_slice(&part[..taken]);
+                    }
+                    *left -= taken as u64;
+                    part = &part[taken..];
+                    let filled = usize::try_from(*filling).unwrap_or(usize::MAX).min(part.len());
+                    if *left == 0 {
+                        *filling -= filled as u64;
+                        part = &part[filled..];
+                        if *filling == 0 {
+                            self.end_of_content();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the archive.
+    pub(super) fn finish(mut self) -> LayerContents {
+        let cut = !self.block.is_empty() || matches!(self.state, State::Content { .. });
+        if cut && self.contents.broken.is_none() {
+            self.contents.broken = Some("it is cut off".to_owned());
+        }
+        self.contents
+    }
+
+    fn entry_without_content(&mut self) {
+        if matches!(self.state, State::Content { left: 0, filling: 0, .. }) {
+            self.end_of_content();
+        }
+    }
+
+    fn broken(&mut self, why: &str) -> State {
+        self.contents.broken.get_or_insert_with(|| why.to_owned());
+        State::Over
+    }
+
+    fn header(&mut self, block: &[u8]) -> State {
+        if block.iter().all(|byte| *byte == 0) {
+            self.empty += 1;
+            return if self.empty == 2 { State::Over } else { State::Header };
+        }
+        self.empty = 0;
+        if !is_header(block) {
+            return self.broken("it is not an archive");
+        }
+        let Some(declared) = number(&block[124..136]) else { return self.broken("an entry has no size") };
+        let kind = block[156];
+        // Attributes and names come with sizes of their own.
+        let size =
+            if matches!(kind, b'x' | b'g' | b'L' | b'K') { declared } else { self.size.take().unwrap_or(declared) };
+        let purpose = match kind {
+            b'x' | b'g' | b'L' | b'K' if size > MAX_NAMES => return self.broken("the names of an entry have no end"),
+            b'x' => Purpose::Attributes,
+            b'L' => Purpose::LongName,
+            b'g' | b'K' => Purpose::Nothing,
+            _ => {
+                let name = self.name.take().unwrap_or_else(|| header_name(block));
+                self.entry(&plain(&name), kind, number(&block[100..108]).unwrap_or_default(), size)
+            }
+        };
+        // A link or a directory has no content, whatever it says of its size.
+        let size = if matches!(kind, b'1' | b'2' | b'3' | b'4' | b'5' | b'6') { 0 } else { size };
+        let filling = size.next_multiple_of(BLOCK as u64).saturating_sub(size);
+        State::Content { left: size, filling, purpose, kept: Vec::new() }
+    }
+
+    /// Takes an entry in; tells what its content is for.
+    fn entry(&mut self, name: &str, kind: u8, mode: u64, size: u64) -> Purpose {
+        let contents = &mut self.contents;
+        contents.entries += 1;
+        let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
+        if last == ".wh..wh..opq" {
+            if contents.opaque.len() < MAX_KEPT {
+                contents.opaque.insert(folder.to_owned());
+            }
+            return Purpose::Nothing;
+        }
+        if let Some(removed) = last.strip_prefix(".wh.") {
+            if contents.removed.len() < MAX_KEPT {
+                contents.removed.insert(if folder.is_empty() {
+                    removed.to_owned()
+                } else {
+                    format!("{folder}/{removed}")
+                });
+            }
+            return Purpose::Nothing;
+        }
+        if contents.replaced.len() < MAX_REPLACED {
+            contents.replaced.insert(HASHES.hash_one(name));
+        }
+        // The last entry of a name counts.
+        contents.privileged.remove(name);
+        let is_file = matches!(kind, b'0' | 0 | b'7');
+        if (is_file || kind == b'1') && mode & 0o6000 != 0 && contents.privileged.len() < MAX_KEPT {
+            contents.privileged.insert(name.to_owned(), u32::try_from(mode & 0o7777).unwrap_or_default());
+        }
+        if !is_file {
+            return Purpose::Nothing;
+        }
+        if matches!(name, "etc/os-release" | "usr/lib/os-release") && size <= MAX_NAMES {
+            return Purpose::Release(name.to_owned());
+        }
+        match installed::is_database(name) {
+            Some(true) if size <= MAX_FILE => Purpose::Database(name.to_owned()),
+            Some(_) => {
+                contents.databases.insert(name.to_owned(), Installed::Unread);
+                Purpose::Nothing
+            }
+            None => Purpose::Nothing,
+        }
+    }
+
+    fn end_of_content(&mut self) {
+        let State::Content { purpose, kept, .. } = std::mem::replace(&mut self.state, State::Header) else { return };
+        match purpose {
+            Purpose::Nothing => {}
+            Purpose::LongName => self.name = Some(text(&kept)),
+            Purpose::Attributes => self.attributes(&kept),
+            Purpose::Release(name) => {
+                self.contents.releases.insert(name, text(&kept));
+            }
+            Purpose::Database(name) => {
+                let listed = installed::read(&name, &text(&kept));
+                self.contents.databases.insert(name, Installed::Listed(listed));
+            }
+        }
+    }
+
+    /// Attributes: `length name=value\n` (POSIX.1-2017 `pax`, "pax Extended Header").
+    fn attributes(&mut self, mut bytes: &[u8]) {
+        while let Some(space) = bytes.iter().position(|byte| *byte == b' ') {
+            let length: Option<usize> = std::str::from_utf8(&bytes[..space]).ok().and_then(|text| text.parse().ok());
+            let Some(record) =
+                length.filter(|length| *length > space + 1).and_then(|length| bytes.get(space + 1..length))
+            else {
+                self.state = self.broken("the attributes of an entry are malformed");
+                return;
+            };
+            bytes = &bytes[space + 1 + record.len()..];
+            let record = text(record.strip_suffix(b"\n").unwrap_or(record));
+            match record.split_once('=') {
+                Some(("path", name)) => self.name = Some(name.to_owned()),
+                Some(("size", size)) => self.size = size.parse().ok(),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a block's checksum is right.
+fn is_header(block: &[u8]) -> bool {
+    let sum: u64 =
+        block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) }).sum();
+    number(&block[148..156]) == Some(sum)
+}
+
+/// A number: octal digits, or, with the highest bit set, binary (GNU tar).
+fn number(field: &[u8]) -> Option<u64> {
+    if field.first().is_some_and(|byte| byte & 0x80 != 0) {
+        let significant = &field[field.len().saturating_sub(8)..];
+        let rest = &field[1..field.len() - significant.len()];
+        if rest.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        return Some(significant.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)));
+    }
+    let digits = text(field);
+    let digits = digits.trim_matches([' ', '\0']);
+    if digits.is_empty() { Some(0) } else { u64::from_str_radix(digits, 8).ok() }
+}
+
+fn header_name(block: &[u8]) -> String {
+    let name = text(&block[..100]);
+    // GNU's own format has something else in the place of the prefix.
+    let prefix = if &block[257..263] == b"ustar\0" { text(&block[345..500]) } else { String::new() };
+    if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
+}
+
+/// A text up to its first NUL.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// A name without a root, without `.`, and without leaving the tree by `..`.
+fn plain(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Entry<'a> {
+        name: &'a str,
+        mode: u32,
+        kind: tar::EntryType,
+        content: &'a [u8],
+    }
+
+    fn file<'a>(name: &'a str, mode: u32, content: &'a [u8]) -> Entry<'a> {
+        Entry { name, mode, kind: tar::EntryType::Regular, content }
+    }
+
+    fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for entry in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(entry.kind);
+            header.set_mode(entry.mode);
+            header.set_size(entry.content.len() as u64);
+            // The way that refuses nothing.
+            let name = entry.name.as_bytes();
+            if name.len() < 100 {
+                header.as_mut_bytes()[..name.len()].copy_from_slice(name);
+                header.set_cksum();
+                builder.append(&header, entry.content).unwrap();
+            } else {
+                builder.append_data(&mut header, entry.name, entry.content).unwrap();
+            }
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn read(bytes: &[u8], cut: usize) -> LayerContents {
+        let mut archive = Archive::new();
+        bytes.chunks(cut.max(1)).for_each(|part| archive.take(part));
+        archive.finish()
+    }
+
+    #[test]
+    fn names_modes_and_what_is_asked_for() {
+        let long = format!("opt/{}/su", "x".repeat(150));
+        let bytes = archive(&[
+            file("./usr/bin/su", 0o4755, b"elf"),
+            file("/../../bin/ping", 0o2755, b""),
+            file(&long, 0o4755, b"elf"),
+            file("usr/bin/cat", 0o755, b"elf"),
+            Entry { name: "var/spool", mode: 0o2775, kind: tar::EntryType::Directory, content: b"" },
+            Entry { name: "etc/link", mode: 0o4777, kind: tar::EntryType::Symlink, content: b"" },
+            file("etc/os-release", 0o644, b"ID=alpine\nVERSION_ID=3.20.1\n"),
+            file("lib/apk/db/installed", 0o644, b"P:musl\nV:1.2\n\nP:zlib\nV:1.3\n"),
+            file("var/lib/rpm/rpmdb.sqlite", 0o644, b"SQLite"),
+            file("etc/.wh.gone", 0, b""),
+            file("srv/.wh..wh..opq", 0, b""),
+        ]);
+        for cut in [1, 7, 511, 512, 513, 100_000] {
+            let contents = read(&bytes, cut);
+            assert_eq!(contents.broken, None);
+            assert_eq!(contents.entries, 11);
+            let names: Vec<&str> = contents.privileged.keys().map(String::as_str).collect();
+            assert_eq!(names, ["bin/ping", long.as_str(), "usr/bin/su"]);
+            assert_eq!(contents.privileged["usr/bin/su"], 0o4755);
+            assert_eq!(contents.releases["etc/os-release"], "ID=alpine\nVERSION_ID=3.20.1\n");
+            let Installed::Listed(listed) = &contents.databases["lib/apk/db/installed"] else { panic!() };
+            assert_eq!(listed["zlib"], "1.3");
+            assert_eq!(contents.databases["var/lib/rpm/rpmdb.sqlite"], Installed::Unread);
+            assert_eq!(contents.removed, BTreeSet::from(["etc/gone".to_owned()]));
+            assert_eq!(contents.opaque, BTreeSet::from(["srv".to_owned()]));
+            assert!(contents.replaces("usr/bin/cat") && !contents.replaces("usr/bin/dog"));
+        }
+        assert_eq!(read(&bytes[..600], 100).broken.as_deref(), Some("it is cut off"));
+        assert_eq!(read(&[7; 2000], 100).broken.as_deref(), Some("it is not an archive"));
+        assert_eq!(read(&[], 1).broken, None);
+    }
+
+    #[test]
+    fn attributes_are_read_and_their_lies_are_not_believed() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("path", b"usr/bin/sudo".as_slice())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o4755);
+        header.set_size(3);
+        header.set_path("harmless").unwrap();
+        header.set_cksum();
+        builder.append(&header, b"elf".as_slice()).unwrap();
+        let contents = read(&builder.into_inner().unwrap(), 77);
+        assert_eq!(contents.privileged.keys().collect::<Vec<_>>(), ["usr/bin/sudo"]);
+        // An entry that claims to have more than any disk.
+        let mut header = tar::Header::new_gnu();
+        header.set_size(u64::MAX >> 8);
+        header.set_path("etc/os-release").unwrap();
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend([0; 5000]);
+        assert_eq!(read(&bytes, 1000).broken.as_deref(), Some("it is cut off"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_crashes_however_it_is_cut(bytes in proptest::collection::vec(any::<u8>(), 0..3000), cut in 1usize..700) {
+            prop_assert_eq!(read(&bytes, cut), read(&bytes, 3000));
+        }
+
+        #[test]
+        fn a_damaged_archive_does_not_crash(at in 0usize..4000, byte in any::<u8>(), cut in 1usize..700) {
+            let mut bytes = archive(&[file("usr/bin/su", 0o4755, &[1; 700]), file("etc/os-release", 0o644, b"ID=x")]);
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let contents = read(&bytes, cut);
+            prop_assert!(contents.entries <= 3);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What must not be in an image: one image for each defect, refused for exactly that.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use testbed::image::{Artifact, Content, Image};
+use tidegate::promotion::check::Verdict;
+
+use super::scene::{REPOSITORY, Scene};
+
+/// An archive with these files: name, mode, content.
+fn archive(files: &[(&str, u32, &str)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, mode, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(*mode);
+        header.set_size(content.len() as u64);
+        // The way that refuses nothing: absolute names and those that leave the tree, too.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        archive.append(&header, content.as_bytes()).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// An image for one platform with these layers, not compressed.
+fn layered(layers: &[Vec<u8>]) -> Content {
+    let layers: Vec<(String, Vec<u8>)> =
+        layers.iter().map(|layer| (testbed::digest::sha256(layer), layer.clone())).collect();
+    let contents: Vec<String> = layers.iter().map(|(digest, _)| digest.clone()).collect();
+    let descriptors: Vec<Value> = layers
+        .iter()
+        .map(|(digest, layer)| {
+            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": layer.len()})
+        })
+        .collect();
+    let mut image = Image::manifest("linux/amd64")
+        .layers(1, 100)
+        .edit_config(move |config| {
+            config["rootfs"]["diff_ids"] = json!(contents);
+            config["history"] = json!([]);
+        })
+        .edit_manifest(move |manifest| manifest["layers"] = json!(descriptors))
+        .build();
+    for (digest, layer) in layers {
+        image = image.with_blob(&digest, Bytes::from(layer));
+    }
+    image
+}
+
+fn promoted(policy: &str, image: &Content) -> super::scene::Told {
+    let scene = Scene::new(policy);
+    scene.candidate(image);
+    let told = scene.promote();
+    assert_eq!(scene.production().is_some(), told.finished.is_success());
+    told
+}
+
+#[test]
+fn files_with_setuid() {
+    let policy = "{ content: { setuid: { allow: [/usr/bin/su] } } }";
+    let base = || archive(&[("usr/bin/su", 0o4755, "x"), ("usr/bin/ls", 0o755, "x")]);
+    promoted(policy, &layered(&[base()])).says("setuid", Verdict::Pass, &["none"]);
+    for hidden in ["usr/bin/mount", "/usr/bin/mount", "../../usr/bin/mount", "./usr/./bin/mount"] {
+        let image = layered(&[base(), archive(&[(hidden, 0o4755, "x")])]);
+        promoted(policy, &image).fails_by("setuid", &["/usr/bin/mount (4755)"]);
+    }
+    // What a layer above takes away is not there.
+    let taken = layered(&[archive(&[("usr/bin/mount", 0o4755, "x")]), archive(&[("usr/bin/.wh.mount", 0, "")])]);
+    promoted(policy, &taken).says("setuid", Verdict::Pass, &["none"]);
+    let changed = layered(&[archive(&[("usr/bin/mount", 0o4755, "x")]), archive(&[("usr/bin/mount", 0o755, "x")])]);
+    promoted(policy, &changed).says("setuid", Verdict::Pass, &["none"]);
+    // A layer that is no archive may hold anything.
+    promoted(policy, &layered(&[base(), b"hello".to_vec()])).fails_by("setuid", &["layer 2", "cannot be looked into"]);
+    promoted(policy, &layered(&[base()[..700].to_vec()])).fails_by("setuid", &["cut off"]);
+    // Thousands of entries are no trouble.
+    let names: Vec<String> = (0..20_000).map(|number| format!("srv/file-{number}")).collect();
+    let many: Vec<(&str, u32, &str)> = names.iter().map(|name| (name.as_str(), 0o644, "")).collect();
+    promoted(policy, &layered(&[archive(&many)])).says("setuid", Verdict::Pass, &["none"]);
+}
+
+#[test]
+fn databases_of_packages_and_releases() {
+    let policy = "{ content: { packages: true, end-of-life: {} } }";
+    let apk = "P:musl\nV:1.2.5-r0\n\nP:zlib\nV:1.3\n\n";
+    let with = |release: &str| {
+        layered(&[archive(&[("etc/os-release", 0o644, release), ("lib/apk/db/installed", 0o644, apk)])])
+    };
+    let good = promoted(policy, &with("ID=alpine\nVERSION_ID=3.23.1\n"));
+    good.says("packages", Verdict::Pass, &["/lib/apk/db/installed: 2 packages"]);
+    good.says("end-of-life", Verdict::Pass, &["alpine 3.23.1, maintained until"]);
+    promoted(policy, &with("ID=alpine\nVERSION_ID=3.10.2\n"))
+        .fails_by("end-of-life", &["alpine 3.10.2, which is no longer"]);
+    promoted(policy, &with("ID=debian\nVERSION_ID=\"10\"\n"))
+        .fails_by("end-of-life", &["debian 10, maintained until 2024"]);
+    promoted(policy, &with("ID=templeos\n")).says("end-of-life", Verdict::Warn, &["not known here"]);
+    let bare = layered(&[archive(&[("app/server", 0o755, "x")])]);
+    promoted("{ content: { packages: true } }", &bare).fails_by("packages", &["none"]);
+}
+
+#[test]
+fn ports_secrets_and_base_images() {
+    let small = || Image::manifest("linux/amd64").layers(1, 100);
+    let exposing = |port: &str| {
+        let port = port.to_owned();
+        small().edit_config(move |config| config["config"]["ExposedPorts"] = json!({ port.clone(): {} })).build()
+    };
+    let ports = "{ content: { ports: { allow: [8080] } } }";
+    promoted(ports, &exposing("8080/tcp")).says("ports", Verdict::Pass, &["8080/tcp"]);
+    promoted(ports, &exposing("22/tcp")).fails_by("ports", &["22/tcp", "EXPOSE"]);
+    promoted(ports, &exposing("8080/udp")).fails_by("ports", &["8080/udp"]);
+
+    let secrets = "{ content: { secrets: { allow: [PUBLIC_TOKEN] } } }";
+    promoted(secrets, &small().env("PUBLIC_TOKEN", "x").env("DB_PASSWORD_FILE", "/run/x").build()).says(
+        "secrets",
+        Verdict::Pass,
+        &[],
+    );
+    let told = promoted(secrets, &small().env("DB_PASSWORD", "hunter2-hunter2").build());
+    told.fails_by("secrets", &["the variable DB_PASSWORD"]);
+    assert_eq!(told.finished.places_with("hunter2-hunter2"), Vec::<String>::new());
+    let history = small().edit_config(|config| {
+        config["history"][0]["created_by"] = json!("RUN |1 NPM_TOKEN=hunter2-hunter2 /bin/sh -c npm ci");
+    });
+    let told = promoted(secrets, &history.build());
+    told.fails_by("secrets", &["NPM_TOKEN in step 1 of the history"]);
+    assert_eq!(told.finished.places_with("hunter2-hunter2"), Vec::<String>::new());
+
+    let base = "{ content: { base-image: { allow: ['docker.io/library/debian:*'] } } }";
+    let on = |name: &str| small().label("org.opencontainers.image.base.name", name).build();
+    promoted(base, &on("docker.io/library/debian:13")).says("base-image", Verdict::Pass, &[]);
+    promoted(base, &on("docker.io/evil/debian:13")).fails_by("base-image", &["docker.io/evil/debian:13"]);
+    promoted(base, &small().build()).fails_by("base-image", &["no label"]);
+}
+
+#[test]
+fn growth_and_what_changes() {
+    let scene = Scene::new("{ content: { growth: { total: 50% } } }");
+    let before = Image::manifest("linux/amd64").layers(2, 10_000).user("root").env("OLD", "1").build();
+    before.place(scene.registry.contents(), REPOSITORY, &["production"]);
+    scene.candidate(&Image::manifest("linux/amd64").layers(3, 20_000).seed(2).build());
+    let told = scene.promote();
+    told.fails_by("growth", &["in all", "at most 50% more"]);
+    for text in ["### What changes", "| ✏️ | user |", "`OLD`", "| ✏️ | size |"] {
+        assert!(told.finished.summary().contains(text), "{text}: {}", told.finished.summary());
+    }
+    scene.candidate(&Image::manifest("linux/amd64").layers(2, 11_000).seed(3).build());
+    scene.promote().says("growth", Verdict::Pass, &[]);
+    // The plan says it too, and leaves the findings for others.
+    scene.candidate(&Image::manifest("linux/amd64").layers(2, 90_000).seed(4).build());
+    let step = scene.step.clone().input("operation", "plan").input("until", "validation");
+    let plan = step.env("GITHUB_RUN_ID", "17").run();
+    assert_eq!(plan.code, Some(1), "{plan}");
+    assert!(plan.stdout.contains("what changes against"), "{plan}");
+    assert!(plan.stdout.contains("profile standard; these checks fail:"), "{plan}");
+    let read = |name: &str| -> Value {
+        let path = scene.step.workspace().join(".tidegate").join(name);
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let sarif = read("validation.sarif");
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let growth = results.iter().find(|one| one["ruleId"] == "growth").unwrap();
+    assert_eq!(growth["level"], "error");
+    assert_eq!(growth["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], ".github/tidegate.yml");
+    let input = read("validation-input.json");
+    assert_eq!(input["candidates"][0]["service"], "api");
+    assert!(input["candidates"][0]["findings"].as_array().unwrap().iter().any(|one| one["check"] == "growth"));
+}
+
+#[test]
+fn lists_of_what_is_in_the_image() {
+    let image = Image::manifest("linux/amd64").layers(1, 100).build();
+    let spdx = |license: &str| {
+        json!({"spdxVersion": "SPDX-2.3", "packages": [
+            {"name": "musl", "versionInfo": "1.2", "licenseDeclared": license,
+             "externalRefs": [{"referenceType": "purl", "referenceLocator": "pkg:apk/alpine/musl@1.2?arch=x"}]}]})
+    };
+    let about = |digest: &str| {
+        json!({"_type": "https://in-toto.io/Statement/v0.1", "predicateType": "https://spdx.dev/Document",
+            "subject": [{"name": "x", "digest": {"sha256": digest.trim_start_matches("sha256:")}}], "predicate": spdx("MIT")})
+    };
+    let denying = "{ sbom: { deny-licenses: ['AGPL-*'], deny-packages: ['pkg:apk/alpine/log4j*', left-pad] } }";
+    for (what, media_type, document, verdict, says) in [
+        ("good", "application/spdx+json", spdx("MIT"), Verdict::Pass, "1 packages by spdx"),
+        ("a choice", "application/spdx+json", spdx("MIT OR AGPL-3.0-only"), Verdict::Pass, "1 packages"),
+        ("a licence", "application/spdx+json", spdx("AGPL-3.0-only"), Verdict::Fail, "musl@1.2 (AGPL-3.0-only)"),
+        ("an attestation", "application/vnd.in-toto+json", about(image.digest()), Verdict::Pass, "1 packages"),
+        ("of another", "application/vnd.in-toto+json", about(&"0".repeat(64)), Verdict::Fail, "about another image"),
+        (
+            "broken",
+            "application/spdx+json",
+            json!({"spdxVersion": "SPDX-2.3", "packages": 1}),
+            Verdict::Fail,
+            "malformed",
+        ),
+    ] {
+        let scene = Scene::new(denying);
+        scene.candidate(&image);
+        let bill = Artifact::new(media_type).layer(media_type, document.to_string()).subject(image.root()).build();
+        bill.place(scene.registry.contents(), REPOSITORY, &[]);
+        let told = scene.promote();
+        told.says("sbom", verdict, &[says]);
+        assert_eq!(scene.production().is_some(), verdict == Verdict::Pass, "{what}");
+    }
+    promoted("{ sbom: {} }", &image).fails_by("sbom", &["none"]);
+    promoted("{ sbom: { required: false } }", &image).says("sbom", Verdict::Skipped, &["none"]);
+    let left_pad =
+        json!({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [{"name": "left-pad", "version": "1"}]});
+    let kind = "application/vnd.cyclonedx+json";
+    let scene = Scene::new(denying);
+    scene.candidate(&image);
+    let bill = Artifact::new(kind).layer(kind, left_pad.to_string()).subject(image.root()).build();
+    bill.place(scene.registry.contents(), REPOSITORY, &[]);
+    scene.promote().fails_by("sbom", &["left-pad@1"]);
+}
