@@ -152,7 +152,12 @@ pub(super) async fn bad_digests(
     let place = vec![Value::text(scope), Value::text(environment), Value::text(service)];
     let rows = transaction.fetch(transaction.sql.bad_digests, place).await?;
     let read = |row: &Row| {
-        Ok(BadDigest { run: row.parsed(0)?, at: row.time(1)?, digest: row.parsed(2)?, because: row.text(3)?.to_owned() })
+        Ok(BadDigest {
+            run: row.parsed(0)?,
+            at: row.time(1)?,
+            digest: row.parsed(2)?,
+            because: row.text(3)?.to_owned(),
+        })
     };
     rows.iter().map(read).collect()
 }

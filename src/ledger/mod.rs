@@ -277,8 +277,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// The digests of a service that were marked bad in an environment, the newest mark first: every
     /// [`Event::MarkedBad`] there is. Whether one has lived there since is for who asks to tell, from [`Ledger::past`].
-    async fn bad_digests(&self, scope: &str, environment: &str, service: &str)
-    -> Result<Vec<BadDigest>, LedgerError>;
+    async fn bad_digests(&self, scope: &str, environment: &str, service: &str) -> Result<Vec<BadDigest>, LedgerError>;
 
     /// The ids of runs, the newest first.
     async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError>;

@@ -198,7 +198,13 @@ impl<D: Database> Ledger for Store<D> {
     }
 
     async fn bad_digests(&self, scope: &str, environment: &str, service: &str) -> Result<Vec<BadDigest>, LedgerError> {
-        reading!(self, "look for bad digests", |transaction| history::bad_digests(transaction, scope, environment, service).await)
+        reading!(self, "look for bad digests", |transaction| history::bad_digests(
+            transaction,
+            scope,
+            environment,
+            service
+        )
+        .await)
     }
 
     async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError> {

@@ -295,6 +295,20 @@ impl Traffic {
         self.sent += other.sent;
     }
 
+    /// What came since an earlier count.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let requests = self.requests.iter().filter_map(|(class, count)| {
+            let more = count.saturating_sub(earlier.requests.get(class).copied().unwrap_or_default());
+            (more > 0).then(|| (class.clone(), more))
+        });
+        Self {
+            requests: requests.collect(),
+            received: self.received.saturating_sub(earlier.received),
+            sent: self.sent.saturating_sub(earlier.sent),
+        }
+    }
+
     /// All requests together.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -128,8 +128,10 @@ fn approved(run: &Run) -> Option<String> {
         (Some((_, Consent::Policy { because })), _) => Some(format!("by policy: {}", markdown(because, CELL))),
         (Some((plan, Consent::People { approvers, bound })), _) => {
             let people: Vec<String> = approvers.iter().map(approver).collect();
-            let people = if people.is_empty() { "an administrator, past the rule".to_owned() } else { people.join("; ") };
-            let to = if *bound { format!("plan {}", code(plan.short(), 20)) } else { "not bound to the plan".to_owned() };
+            let people =
+                if people.is_empty() { "an administrator, past the rule".to_owned() } else { people.join("; ") };
+            let to =
+                if *bound { format!("plan {}", code(plan.short(), 20)) } else { "not bound to the plan".to_owned() };
             Some(format!("by {people} ({to})"))
         }
         (None, Some(asking)) => {
@@ -213,12 +215,7 @@ fn next_steps(out: &mut String, run: &Run) {
         steps.push(markdown(&fault.fix, 1000));
     }
     if let (None, Some(issue)) = (&run.ended, run.asking.as_ref().and_then(|asking| asking.issue.as_ref())) {
-        steps.push(format!(
-            "Answer in [issue {}]({}), until {}.",
-            issue.number,
-            issue.url,
-            text::time(issue.until)
-        ));
+        steps.push(format!("Answer in [issue {}]({}), until {}.", issue.number, issue.url, text::time(issue.until)));
     }
     if run.ended.is_none() && run.state == State::Interrupted {
         steps.push("Run the job again: it goes on where this visit stopped.".to_owned());
@@ -283,7 +280,8 @@ fn gates(out: &mut String, run: &Run) {
     if run.gates.is_empty() {
         return;
     }
-    let _ = writeln!(out, "### Gates\n\n| | Gate | About | Seen | Wanted | How to open it |\n|---|---|---|---|---|---|");
+    let _ =
+        writeln!(out, "### Gates\n\n| | Gate | About | Seen | Wanted | How to open it |\n|---|---|---|---|---|---|");
     let mut sorted: Vec<&GateFinding> = run.gates.iter().collect();
     sorted.sort_by_key(|one| std::cmp::Reverse(one.standing));
     for one in sorted {

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::request::Request;
-use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
 use crate::config::SecretReader;
+use crate::github::Hub;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::plan::PlannedImage;
@@ -26,10 +26,20 @@ pub struct Tools {
     pub hub: Option<Hub>,
     /// The configuration's secrets.
     pub secrets: SecretReader,
+    /// The workspace.
+    pub workspace: PathBuf,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
     pub deadline: Option<Instant>,
+}
+
+impl Tools {
+    /// What GitHub was asked so far.
+    #[must_use]
+    pub fn asked_of_github(&self) -> Traffic {
+        self.hub.as_ref().map(|hub| hub.github.traffic()).unwrap_or_default()
+    }
 }
 
 /// One visit's work: the run in our hands, what it is asked, where it goes, and with which tools.
@@ -47,6 +57,8 @@ pub(super) struct Work<'a> {
     pub seen: Seen,
     /// What was sent and received when the last stage ended: what came since belongs to the next.
     pub told: Traffic,
+    /// The same, of GitHub.
+    pub told_of_github: Traffic,
 }
 
 /// What a visit has looked at with its own eyes; the next visit has not.
@@ -181,8 +193,13 @@ impl Work<'_> {
     /// What was sent and received since this was last asked: what one stage, and the way to it, has cost.
     #[must_use]
     pub(super) fn traffic(&mut self) -> Traffic {
-        let since = self.tools.registries.traffic_since(&self.told);
+        let mut since = self.tools.registries.traffic_since(&self.told);
         self.told.add(&since);
+        if let Some(hub) = &self.tools.hub {
+            let asked = hub.github.traffic().since(&self.told_of_github);
+            self.told_of_github.add(&asked);
+            since.add(&asked);
+        }
         since
     }
 
