@@ -177,7 +177,6 @@ impl Scene {
     pub(crate) fn again(&mut self) {
         self.run = self.api.run("promote.yml", &self.commit, "octocat");
     }
-
 }
 
 fn configuration(registry: &Registry, more: &str) -> String {
