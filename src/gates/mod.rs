@@ -232,10 +232,8 @@ pub fn gates(subject: &Subject) -> Vec<Box<dyn Gate>> {
 pub async fn evaluate(subject: &Subject, deadline: Option<Instant>, tell: &(dyn Fn(&str) + Sync)) -> Vec<Evaluated> {
     let gates = gates(subject);
     let evaluated = join_all(gates.iter().map(|gate| stand(gate.as_ref(), subject, deadline, tell))).await;
-    let told = |(gate, one): (&Box<dyn Gate>, Evaluated)| {
-        (!gate.is_quiet() || one.finding.standing != Standing::Open).then_some(one)
-    };
-    gates.iter().zip(evaluated).filter_map(told).collect()
+    let pairs = gates.iter().zip(evaluated);
+    pairs.filter(|(gate, one)| !gate.is_quiet() || one.finding.standing != Standing::Open).map(|(_, one)| one).collect()
 }
 
 /// Looks once more at what may have changed since, without waiting: those that are closed now, or cannot be read.
