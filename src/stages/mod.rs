@@ -7,7 +7,7 @@
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `sources`, `targets` | that the world is still as the run knows it |
-//! | `secrets`, `status` | what the configuration names, and what GitHub is shown |
+//! | `status` | what GitHub is shown |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
@@ -25,7 +25,6 @@ mod promote;
 mod recover;
 mod report;
 pub mod request;
-pub mod secrets;
 mod sources;
 mod status;
 pub mod target;

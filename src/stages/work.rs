@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::request::Request;
-use super::secrets::Secrets;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
+use crate::config::SecretReader;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::plan::PlannedImage;
@@ -25,7 +25,7 @@ pub struct Tools {
     /// GitHub, where there is a token and a repository.
     pub hub: Option<Hub>,
     /// The configuration's secrets.
-    pub secrets: Secrets,
+    pub secrets: SecretReader,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
