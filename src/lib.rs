@@ -22,6 +22,7 @@ pub mod action;
 pub mod checks;
 pub mod config;
 mod crashpoint;
+pub mod deploy;
 pub mod github;
 pub mod http;
 pub mod ledger;

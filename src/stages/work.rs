@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use super::drivers::Known;
 use super::request::Request;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
-use crate::config::SecretReader;
+use crate::deploy::Kit;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::plan::PlannedImage;
@@ -24,8 +25,8 @@ pub struct Tools {
     pub registries: Registries,
     /// GitHub, where there is a token and a repository.
     pub hub: Option<Hub>,
-    /// The configuration's secrets.
-    pub secrets: SecretReader,
+    /// What drivers are built with; the configuration's secrets are read through it.
+    pub kit: Kit,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
@@ -55,6 +56,8 @@ pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
+    /// The drivers that were built.
+    pub drivers: Vec<Known>,
 }
 
 impl Seen {
