@@ -81,6 +81,11 @@ impl Capture {
         Self { captured, reader }
     }
 
+    /// What was printed until now.
+    pub(super) fn so_far(&self) -> Captured {
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What was printed, once everybody has closed the pipe, or the patience is over.
     pub(super) async fn finish(&mut self, patience: Duration) -> Captured {
         if let Some(mut reader) = self.reader.take()
@@ -88,7 +93,7 @@ impl Capture {
         {
             reader.abort();
         }
-        self.captured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.so_far()
     }
 }
 

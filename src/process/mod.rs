@@ -3,6 +3,7 @@
 //! A program gets a group of its own, so that what it starts ends with it; an environment of its own, so that it sees no
 //! secret that was not meant for it; and nobody at its terminal.
 
+mod background;
 mod captured;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-pub use captured::Captured;
+pub use background::Background;
 use captured::Capture;
+pub use captured::Captured;
 
 use crate::crashpoint;
 use crate::promotion::fault::{Code, Fault};
@@ -127,17 +129,24 @@ impl Program {
     pub async fn run(&self) -> Result<Ended, ProcessError> {
         crashpoint::pass("process start");
         let started = Instant::now();
-        let mut running = self.start()?;
-        let ended = running.to_the_end(self, started).await;
+        let mut running = self.start(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })?;
+        let ended = running.finish(self, started).await;
         crashpoint::pass("process end");
         ended
     }
 
-    fn start(&self) -> Result<Running, ProcessError> {
+    /// Starts it beside us, with its standard input open: see [`Background`]. Its timeout is not looked at.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn background(&self) -> Result<Background, ProcessError> {
+        Ok(Background::new(self, self.start(Stdio::piped())?))
+    }
+
+    fn start(&self, stdin: Stdio) -> Result<Running, ProcessError> {
         let mut command = Command::new(&self.name);
         command.args(&self.arguments).env_clear().process_group(0).kill_on_drop(true);
-        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in GIVEN {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -267,7 +276,7 @@ impl Running {
         Self { child, group }
     }
 
-    async fn to_the_end(&mut self, program: &Program, started: Instant) -> Result<Ended, ProcessError> {
+    async fn finish(&mut self, program: &Program, started: Instant) -> Result<Ended, ProcessError> {
         let mut stdout = Capture::of(self.child.stdout.take(), program.output_limit);
         let mut stderr = Capture::of(self.child.stderr.take(), program.output_limit);
         if let (Some(mut pipe), Some(input)) = (self.child.stdin.take(), program.input.clone()) {
@@ -286,8 +295,7 @@ impl Running {
             };
             return Err(ProcessError::TimedOut { program: program.name(), limit: program.timeout, last });
         };
-        let status =
-            waited.map_err(|error| ProcessError::Lost { program: program.name(), why: error.to_string() })?;
+        let status = waited.map_err(|error| ProcessError::Lost { program: program.name(), why: error.to_string() })?;
         let took = started.elapsed();
         let (stdout, stderr) = tokio::join!(stdout.finish(TIME_TO_CLOSE), stderr.finish(TIME_TO_CLOSE));
         Ok(Ended { status, stdout, stderr, took })
@@ -372,7 +380,8 @@ mod tests {
 
     #[tokio::test]
     async fn output_is_bounded() {
-        let ended = sh("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo end").output_limit(1_000).run().await.unwrap();
+        let ended =
+            sh("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo end").output_limit(1_000).run().await.unwrap();
         assert!(ended.stdout.is_cut() && ended.stdout.text().len() < 1_100);
         assert_eq!(ended.stdout.last_line().as_deref(), Some("end"));
     }
