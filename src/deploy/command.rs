@@ -129,7 +129,8 @@ impl Driver for Command {
         let ended = program.run().await.map_err(|error| self.redacted(error.into()))?;
         if !ended.is_good() {
             let told = self.secrets.redact(&ended.told());
-            let fault = Fault::new(Code::DriverFailed, format!("`{}`, which is to tell what runs, {told}", program.name()));
+            let fault =
+                Fault::new(Code::DriverFailed, format!("`{}`, which is to tell what runs, {told}", program.name()));
             return Err(fault.with_fix("see what the program needs to tell what runs"));
         }
         let printed = ended.stdout.last_line().unwrap_or_default();

@@ -83,10 +83,9 @@ async fn once(http: &Client, url: &Url, token: &SecretString) -> Result<SecretSt
         let code = if status.is_server_error() { Code::GithubFailed } else { Code::TokenLacksPermission };
         return Err((said(code, &why), status.is_server_error() || status.as_u16() == 429));
     }
-    let body = stack::body(answer, BODY)
-        .await
-        .map_err(|error| (said(Code::GithubUnreachable, &error.to_string()), true))?;
-    let model: Model = serde_json::from_slice(&body)
-        .map_err(|_| (said(Code::GithubNonsense, "the answer has none"), false))?;
+    let body =
+        stack::body(answer, BODY).await.map_err(|error| (said(Code::GithubUnreachable, &error.to_string()), true))?;
+    let model: Model =
+        serde_json::from_slice(&body).map_err(|_| (said(Code::GithubNonsense, "the answer has none"), false))?;
     Ok(model.value.into())
 }

@@ -47,13 +47,13 @@ pub enum Act {
         /// The driver.
         driver: String,
         /// What is put in place.
-        to: Release,
+        to: Box<Release>,
         /// What ran before, as the driver said; empty where it cannot tell.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         from: Vec<Running>,
         /// What is put back when this run takes the deployment back; none where nothing is known of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<Release>,
+        before: Option<Box<Release>>,
     },
     /// Put back what a service was before a deployment.
     RollBackDeployment {
@@ -62,7 +62,7 @@ pub enum Act {
         /// The driver.
         driver: String,
         /// What is put back.
-        to: Release,
+        to: Box<Release>,
         /// The run whose deployment is taken back.
         undoes: DeploymentId,
     },

@@ -140,9 +140,9 @@ pub fn waves(services: &[(String, Vec<String>)]) -> Vec<Vec<String>> {
     let mut waves = Vec::new();
     while done.len() < known.len() {
         let open = services.iter().filter(|(name, _)| !done.contains(name.as_str()));
-        let met = |needs: &[String]| needs.iter().all(|need| !known.contains(need.as_str()) || done.contains(need.as_str()));
-        let mut wave: Vec<&str> =
-            open.clone().filter(|(_, needs)| met(needs)).map(|(name, _)| name.as_str()).collect();
+        let met =
+            |needs: &[String]| needs.iter().all(|need| !known.contains(need.as_str()) || done.contains(need.as_str()));
+        let mut wave: Vec<&str> = open.clone().filter(|(_, needs)| met(needs)).map(|(name, _)| name.as_str()).collect();
         if wave.is_empty() {
             wave = open.map(|(name, _)| name.as_str()).collect();
         }
@@ -173,8 +173,13 @@ mod tests {
     #[test]
     fn what_runs_is_held_against_what_should() {
         let wanted = image("a");
-        assert!(differences(&wanted, &[], &[running("h1", Some("a"), None), running("h2", Some("a"), None)]).is_empty());
-        assert_eq!(differences(&wanted, &[], &[running("h1", Some("a"), None), running("h2", Some("b"), None)]).len(), 1);
+        assert!(
+            differences(&wanted, &[], &[running("h1", Some("a"), None), running("h2", Some("a"), None)]).is_empty()
+        );
+        assert_eq!(
+            differences(&wanted, &[], &[running("h1", Some("a"), None), running("h2", Some("b"), None)]).len(),
+            1
+        );
         // A platform's manifest is another name of the same image.
         assert!(differences(&wanted, &[digest("p")], &[running("", Some("p"), None)]).is_empty());
         // A digest that differs is not made good by a version.

@@ -410,7 +410,8 @@ impl Run {
             Event::LeaseTaken { token } => self.lease = Some(*token),
             Event::LeaseReleased { .. } => self.lease = None,
             Event::Intent { stage, act } => {
-                self.intents.insert(record.seq, Intended { stage: *stage, act: act.clone(), begun: None, outcome: None });
+                self.intents
+                    .insert(record.seq, Intended { stage: *stage, act: act.clone(), begun: None, outcome: None });
             }
             Event::Begun { intent, handle } => {
                 if let Some(intended) = self.intents.get_mut(intent) {

@@ -2,8 +2,8 @@
 
 use super::text;
 use crate::promotion::act::{Act, Outcome, TagMove};
-use crate::promotion::deployment::Deployed;
 use crate::promotion::check::{Finding, Verdict};
+use crate::promotion::deployment::Deployed;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
@@ -140,7 +140,9 @@ fn settled(act: &Act, outcome: &Outcome) -> Vec<String> {
         Outcome::TagsMoved { found: true } => vec!["the tags were moved by an earlier visit".to_owned()],
         Outcome::TagsMoved { found: false } => vec!["the tags are moved".to_owned()],
         Outcome::Deployed(deployed) => self::deployed(act, deployed),
-        Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. } => vec![format!("{} failed: {}", act.name(), line(message, MAX))],
+        Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. } => {
+            vec![format!("{} failed: {}", act.name(), line(message, MAX))]
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stage `deployment`: the drivers put the release in place, wave after wave; all of it or nothing.
 
-use super::driving::{Begin, Task, carry_out};
 use super::drivers::{before, deployed_services, driver_of, order, planned_release};
+use super::driving::{Begin, Task, carry_out};
 use super::take_back::take_back;
 use super::work::{Outcome, Trouble, Work};
 use crate::promotion::act::{self, Act};
@@ -71,7 +71,8 @@ async fn deploy(work: &mut Work<'_>, wave: &[String]) -> Result<(), Trouble> {
                 let from = driver.running(&asked).await.map_err(|fault| fault.about(service))?;
                 let before = before(work, service, &from, &to).await?;
                 let (name, driver) = (service.clone(), driver.name().to_owned());
-                let act = Act::Deploy { service: name, driver, to: to.clone(), from, before };
+                let (to, before) = (Box::new(to.clone()), before.map(Box::new));
+                let act = Act::Deploy { service: name, driver, to, from, before };
                 (work.visit.announce(Stage::Deployment, act).await?, Begin::Anew)
             }
         };

@@ -21,7 +21,8 @@ pub(super) fn driver_of(work: &mut Work<'_>, service: &str) -> Result<Option<Arc
     if let Some((_, known)) = work.seen.drivers.iter().find(|(known, _)| known == settings) {
         return Ok(Some(Arc::clone(known)));
     }
-    let driver: Arc<dyn Driver> = deploy::driver(settings, &work.tools.kit).map_err(|fault| fault.about(service))?.into();
+    let driver: Arc<dyn Driver> =
+        deploy::driver(settings, &work.tools.kit).map_err(|fault| fault.about(service))?.into();
     work.seen.drivers.push((settings.clone(), Arc::clone(&driver)));
     Ok(Some(driver))
 }
@@ -143,8 +144,8 @@ async fn last_good(work: &Work<'_>, service: &str) -> Result<Option<(Option<Dige
     };
     let past = work.visit.ledger().past(&filter).await?;
     let own = &work.visit.run().id;
-    let good = past.into_iter().find(|one| {
-        one.run != *own && one.changed_the_world && one.state == State::CompletedSuccessfully
-    });
+    let good = past
+        .into_iter()
+        .find(|one| one.run != *own && one.changed_the_world && one.state == State::CompletedSuccessfully);
     Ok(good.map(|one| (one.digest, one.version)))
 }

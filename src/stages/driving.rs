@@ -81,9 +81,7 @@ async fn begun(work: &mut Work<'_>, intent: u64, handle: Handle) -> Result<(), F
 fn outcome(result: &Result<Deployed, Setback>) -> act::Outcome {
     match result {
         Ok(deployed) => act::Outcome::Deployed(Box::new(deployed.clone())),
-        Err(Setback::Untouched(fault)) => {
-            act::Outcome::NotBegun { code: fault.code, message: fault.message.clone() }
-        }
+        Err(Setback::Untouched(fault)) => act::Outcome::NotBegun { code: fault.code, message: fault.message.clone() },
         Err(Setback::Failed(fault) | Setback::Uncertain(fault)) => {
             act::Outcome::Failed { code: fault.code, message: fault.message.clone() }
         }
@@ -132,7 +130,8 @@ async fn look(task: &Task) -> Result<Progress, Setback> {
         match task.driver.observe(&task.order, None).await {
             Ok(progress) => return Ok(progress),
             Err(fault) if borne >= BEARABLE => {
-                let text = format!("a visit was cut off in it, and what became of it cannot be learned: {}", fault.message);
+                let text =
+                    format!("a visit was cut off in it, and what became of it cannot be learned: {}", fault.message);
                 return Err(Setback::uncertain(text));
             }
             Err(_) => {
@@ -233,6 +232,8 @@ async fn confirm(task: &Task, report: &Report, log: &Log) -> Result<Vec<Running>
             let text = format!("the deployment has ended well, and instead of {wanted} there runs {others}");
             Setback::Failed(Fault::new(Code::RunningDiffers, text))
         }
-        Err(why) => Setback::uncertain(format!("the deployment has ended well, and what runs cannot be learned: {why}")),
+        Err(why) => {
+            Setback::uncertain(format!("the deployment has ended well, and what runs cannot be learned: {why}"))
+        }
     })
 }

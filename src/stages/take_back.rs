@@ -1,8 +1,8 @@
 //! Taking back: what this run has deployed is put back as it was, in reverse, and the tags with it.
 
 use super::deployment::{key, tell};
-use super::driving::{Begin, Task, carry_out};
 use super::drivers::{driver_of, order};
+use super::driving::{Begin, Task, carry_out};
 use super::targets::place;
 use super::work::Work;
 use crate::deploy::Setback;
@@ -36,7 +36,8 @@ pub(super) async fn take_back(work: &mut Work<'_>, services: &[String]) -> Resul
             Ok(()) => told.push(format!("{service} is back at {before}")),
             Err(fault) => {
                 let text = format!("{service} could not be put back to {before}: {}", fault.message);
-                let fix = format!("a human is needed: put {before} in place by hand for {service}, then look what runs");
+                let fix =
+                    format!("a human is needed: put {before} in place by hand for {service}, then look what runs");
                 let fault = Fault { tried: fault.tried, ..Fault::new(Code::TakeBackFailed, text) };
                 tell(work, fault.with_fix(fix).about(service)).await?;
             }
@@ -65,7 +66,7 @@ fn to_take_back(run: &Run, service: &str) -> Option<Option<Release>> {
         Some(_) => true,
     };
     let is_back = run.taking_back(service).is_some_and(|(_, one)| one.outcome.is_some());
-    (touched && !is_back).then(|| before.clone())
+    (touched && !is_back).then(|| before.as_deref().cloned())
 }
 
 /// Puts a release back for a service by its driver, or goes on with that: announced, followed to its end, settled.
@@ -90,7 +91,7 @@ pub(super) async fn put_back(
         None => {
             let stage = work.visit.run().stages.last().map_or(Stage::Deployment, |stage| stage.stage);
             let (service, driver, undoes) = (service.to_owned(), driver.name().to_owned(), undoes.clone());
-            let act = Act::RollBackDeployment { service, driver, to: to.clone(), undoes };
+            let act = Act::RollBackDeployment { service, driver, to: Box::new(to.clone()), undoes };
             (work.visit.announce(stage, act).await?, Begin::Anew)
         }
     };
@@ -112,9 +113,10 @@ async fn put_tags_back(work: &mut Work<'_>, told: &mut Vec<String>) -> Result<()
         Act::MoveTags { moves } if one.stage > Stage::Copy => Some((seq, moves.clone())),
         _ => None,
     });
-    let was_done = run.intents.values().any(|one| {
-        one.stage > Stage::Copy && matches!(one.act, Act::MoveTags { .. }) && one.outcome.is_some()
-    });
+    let was_done = run
+        .intents
+        .values()
+        .any(|one| one.stage > Stage::Copy && matches!(one.act, Act::MoveTags { .. }) && one.outcome.is_some());
     if was_done {
         return Ok(());
     }
@@ -170,9 +172,10 @@ fn moves_back(run: &Run) -> Vec<TagMove> {
             uncertain || unfinished || (touched && !is_back)
         })
     };
-    let moved = run.intents.values().filter(|one| {
-        one.stage == Stage::Copy && one.outcome.as_ref().is_some_and(act::Outcome::is_done)
-    });
+    let moved = run
+        .intents
+        .values()
+        .filter(|one| one.stage == Stage::Copy && one.outcome.as_ref().is_some_and(act::Outcome::is_done));
     let moves = moved.flat_map(|one| match &one.act {
         Act::MoveTags { moves } => moves.as_slice(),
         _ => &[],

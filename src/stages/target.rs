@@ -176,8 +176,11 @@ impl Target {
     /// The target of a run whose plan is all that is known of it.
     #[must_use]
     pub fn planned(plan: &Plan) -> Self {
-        let services =
-            plan.candidates.iter().map(|planned| Service { name: planned.service.clone(), image: None, needs: Vec::new() }).collect();
+        let services = plan
+            .candidates
+            .iter()
+            .map(|planned| Service { name: planned.service.clone(), image: None, needs: Vec::new() })
+            .collect();
         Self {
             environment: plan.environment.clone(),
             services,

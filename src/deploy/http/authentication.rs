@@ -193,7 +193,8 @@ impl Authenticator {
             Err(last(Fault::new(Code::DriverRefused, text).with_fix(fix)))
         };
         tokio::time::timeout(TIMEOUT, sent).await.unwrap_or_else(|_| {
-            let text = format!("the token endpoint {at} does not answer within {}", humantime::format_duration(TIMEOUT));
+            let text =
+                format!("the token endpoint {at} does not answer within {}", humantime::format_duration(TIMEOUT));
             Err(passing(Fault::new(Code::DriverUnreachable, text), None))
         })
     }

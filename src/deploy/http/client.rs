@@ -233,9 +233,9 @@ impl Client {
             })?;
             self.read(plea, answer).await
         };
-        tokio::time::timeout(plea.timeout, sent).await.unwrap_or_else(|_| {
-            Err(lost(format!("no answer within {}", humantime::format_duration(plea.timeout))))
-        })
+        tokio::time::timeout(plea.timeout, sent)
+            .await
+            .unwrap_or_else(|_| Err(lost(format!("no answer within {}", humantime::format_duration(plea.timeout)))))
     }
 
     async fn read(&self, plea: &Plea, answer: reqwest::Response) -> Result<Answer, Kind> {

@@ -188,7 +188,12 @@ impl Http {
         let answer = self.client.ask(&plea).await.map_err(|failure| self.fault(&plea, failure))?;
         let mut report = self.report(&answer, status.version.as_ref(), status.message.as_ref());
         let Some(state) = answer.text_at(&status.state) else {
-            let text = format!("{} answers without a state at `{}`: {}", plea.shown(), status.state.as_str(), answer.excerpt());
+            let text = format!(
+                "{} answers without a state at `{}`: {}",
+                plea.shown(),
+                status.state.as_str(),
+                answer.excerpt()
+            );
             return Err(self.redacted(Fault::new(Code::DriverNonsense, text)));
         };
         let state = self.secrets.redact(&state);
@@ -198,7 +203,8 @@ impl Http {
             _ if is(&status.success) => Progress::Applied(report),
             _ if is(&status.failure) => Progress::Failed(report),
             Some(running) if !is(running) => {
-                let message = format!("a state that the configuration does not know; {}", report.message.unwrap_or_default());
+                let message =
+                    format!("a state that the configuration does not know; {}", report.message.unwrap_or_default());
                 Progress::Failed(Report { message: Some(message), ..report })
             }
             _ => Progress::InProgress(report),
@@ -236,7 +242,8 @@ impl Driver for Http {
     }
 
     fn pace(&self) -> Pace {
-        let (every, timeout) = self.settings.status.as_ref().map_or((ANSWER_TIME, ANSWER_TIME), |one| (one.every, one.timeout));
+        let (every, timeout) =
+            self.settings.status.as_ref().map_or((ANSWER_TIME, ANSWER_TIME), |one| (one.every, one.timeout));
         Pace { every, timeout }
     }
 
