@@ -6,7 +6,6 @@ use secrecy::ExposeSecret as _;
 
 use super::run::Desk;
 use crate::config::{Configuration, SecretReader};
-use crate::deploy::Kit;
 use crate::github::{GitHub, RepositoryName, Settings};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::Repository;
@@ -56,7 +55,9 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
     Ok(Tools {
         registries,
         hub: hub(desk, retry)?,
-        kit: Kit { secrets, retry, workspace: desk.context.workspace.clone() },
+        secrets,
+        workspace: desk.context.workspace.clone(),
+        retry,
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })

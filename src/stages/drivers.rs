@@ -22,7 +22,7 @@ pub(super) fn driver_of(work: &mut Work<'_>, service: &str) -> Result<Option<Arc
         return Ok(Some(Arc::clone(known)));
     }
     let driver: Arc<dyn Driver> =
-        deploy::driver(settings, &work.tools.kit).map_err(|fault| fault.about(service))?.into();
+        deploy::driver(settings, &work.tools.kit()).map_err(|fault| fault.about(service))?.into();
     work.seen.drivers.push((settings.clone(), Arc::clone(&driver)));
     Ok(Some(driver))
 }

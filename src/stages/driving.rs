@@ -51,7 +51,7 @@ pub(super) enum Begin {
 /// result.
 pub(super) async fn carry_out(work: &mut Work<'_>, tasks: &[Task]) -> Result<Vec<Result<Deployed, Setback>>, Fault> {
     let (tell, mut heard) = unbounded_channel::<(u64, Handle)>();
-    let (log, mut lines) = Log::new("", &work.tools.kit.secrets);
+    let (log, mut lines) = Log::new("", &work.tools.secrets);
     let all = join_all(tasks.iter().map(|task| drive(task, log.of(&task.order.service), tell.clone())));
     tokio::pin!(all);
     let results = loop {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::Utc;
 use tokio::time::Instant;
 
 use super::drivers::Known;
@@ -11,10 +12,15 @@ use super::request::Request;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
+use crate::checks::{self, Depth, Evidence, Subject};
+use crate::config::SecretReader;
 use crate::deploy::Kit;
+use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
+use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
+use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
 
@@ -25,12 +31,24 @@ pub struct Tools {
     pub registries: Registries,
     /// GitHub, where there is a token and a repository.
     pub hub: Option<Hub>,
-    /// What drivers are built with; the configuration's secrets are read through it.
-    pub kit: Kit,
+    /// The configuration's secrets.
+    pub secrets: SecretReader,
+    /// The workspace, where the files are that the configuration names.
+    pub workspace: PathBuf,
+    /// How patiently requests are tried again.
+    pub retry: RetryPolicy,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
     pub deadline: Option<Instant>,
+}
+
+impl Tools {
+    /// What drivers are built with.
+    #[must_use]
+    pub(super) fn kit(&self) -> Kit {
+        Kit { secrets: self.secrets.clone(), retry: self.retry, workspace: self.workspace.clone() }
+    }
 }
 
 /// One visit's work: the run in our hands, what it is asked, where it goes, and with which tools.
@@ -54,6 +72,7 @@ pub(super) struct Work<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
+    evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
     /// The drivers that were built.
@@ -65,6 +84,13 @@ impl Seen {
     #[must_use]
     pub(super) fn inspection(&self, service: &str) -> Option<Arc<Inspection>> {
         self.inspections.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+    }
+
+    /// What checks have read about the image of a service.
+    #[must_use]
+    pub(super) fn evidence(&self, service: &str) -> Arc<Evidence> {
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(evidence.entry(service.to_owned()).or_default())
     }
 
     /// Remembers the image of a service.
@@ -187,6 +213,31 @@ impl Work<'_> {
         let since = self.tools.registries.traffic_since(&self.told);
         self.told.add(&since);
         since
+    }
+
+    /// Evaluates the checks of a service's image.
+    ///
+    /// # Errors
+    /// What keeps a check from looking.
+    pub(super) async fn evaluate(
+        &self,
+        service: &str,
+        repository: &Repository,
+        inspection: &Inspection,
+        depth: Depth,
+    ) -> Result<Vec<Finding>, Fault> {
+        let subject = Subject {
+            service,
+            repository,
+            inspection,
+            policy: &self.target.settings(service).validate,
+            registries: &self.registries(),
+            evidence: &self.seen.evidence(service),
+            workspace: &self.tools.workspace,
+            depth,
+            now: Utc::now(),
+        };
+        checks::evaluate(&subject).await.map_err(|fault| fault.about(service))
     }
 
     /// The images of the plan.
