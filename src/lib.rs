@@ -15,6 +15,7 @@
 //! | [`gates`] | what must hold before anything is changed: one file for each gate |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
+//! | [`deploy`] | the drivers that put releases in place |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
@@ -27,6 +28,7 @@ pub mod checks;
 pub mod config;
 mod crashpoint;
 pub mod gates;
+pub mod deploy;
 pub mod github;
 pub mod http;
 pub mod ledger;

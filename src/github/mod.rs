@@ -13,6 +13,7 @@ pub mod deployments;
 pub mod dispatch;
 pub mod environments;
 mod hub;
+pub mod id_token;
 pub mod issues;
 pub mod repository;
 pub mod runs;

@@ -11,6 +11,7 @@ use super::act::{Act, Outcome};
 use super::asking::{Approver, Asked, Refusal};
 use super::candidate::ImageFacts;
 use super::check::Finding;
+use super::deployment::Handle;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::gate::GateFinding;
@@ -507,6 +508,13 @@ pub enum Event {
         /// What.
         act: Act,
     },
+    /// An act has begun, and goes on elsewhere: this is how it is followed.
+    Begun {
+        /// The intent's place in the run.
+        intent: u64,
+        /// How it is followed.
+        handle: Box<Handle>,
+    },
     /// What became of an intent.
     Settled {
         /// The intent's place in the run.
@@ -600,6 +608,7 @@ impl Event {
             Self::LeaseTaken { .. } => "lease-taken",
             Self::LeaseReleased { .. } => "lease-released",
             Self::Intent { .. } => "intent",
+            Self::Begun { .. } => "begun",
             Self::Settled { .. } => "settled",
             Self::Retried { .. } => "retried",
             Self::Faulted(_) => "faulted",

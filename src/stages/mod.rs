@@ -2,7 +2,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `report` | the stages |
+//! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
 //! | `promote`, `recover`, `audit` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
@@ -17,6 +18,9 @@ pub mod audience;
 pub mod audit;
 mod conditions;
 mod copy;
+mod deployment;
+mod drivers;
+mod driving;
 pub mod files;
 mod gates;
 mod lease;
@@ -28,6 +32,7 @@ mod report;
 pub mod request;
 mod sources;
 mod status;
+mod take_back;
 pub mod target;
 mod targets;
 mod validation;

@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::drivers::Known;
 use super::request::Request;
 use super::target::Target;
 use super::visit::Visit;
 use crate::checks::{self, Depth, Evidence, Subject};
 use crate::config::SecretReader;
+use crate::deploy::Kit;
 use crate::github::Hub;
 use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
+use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
 
@@ -32,6 +35,8 @@ pub struct Tools {
     pub secrets: SecretReader,
     /// The workspace, where the files are that the configuration names.
     pub workspace: PathBuf,
+    /// How patiently requests are tried again.
+    pub retry: RetryPolicy,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
@@ -43,6 +48,12 @@ impl Tools {
     #[must_use]
     pub fn asked_of_github(&self) -> Traffic {
         self.hub.as_ref().map(|hub| hub.github.traffic()).unwrap_or_default()
+    }
+
+    /// What drivers are built with.
+    #[must_use]
+    pub(super) fn kit(&self) -> Kit {
+        Kit { secrets: self.secrets.clone(), retry: self.retry, workspace: self.workspace.clone() }
     }
 }
 
@@ -72,6 +83,8 @@ pub(super) struct Seen {
     evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
+    /// The drivers that were built.
+    pub drivers: Vec<Known>,
 }
 
 impl Seen {
