@@ -5,6 +5,7 @@
 mod audited;
 mod configured;
 mod counted;
+mod crashed;
 mod forced;
 mod locked;
 mod recovered;
