@@ -13,6 +13,7 @@ pub mod availability;
 pub mod expression;
 pub mod files;
 mod job;
+pub mod look;
 mod machine;
 pub mod model;
 mod outcome;
