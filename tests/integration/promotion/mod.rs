@@ -5,7 +5,6 @@
 mod audited;
 mod configured;
 mod counted;
-mod crashed;
 mod forced;
 mod locked;
 mod real;
@@ -14,7 +13,7 @@ mod recovered;
 mod refused;
 mod rehearsed;
 mod resumed;
-mod scene;
+pub(crate) mod scene;
 mod shown;
 mod signalled;
 mod spooled;

@@ -12,7 +12,7 @@ use testbed::registry::Snapshot;
 use testbed::runner::Runner;
 use tidegate::promotion::state::State;
 
-use super::scene::{Scene, Visit, small};
+use crate::promotion::scene::{Scene, Visit, small};
 
 /// Two services go into repositories of their own, in the environment's and in an immutable tag.
 const CONFIGURATION: &str = r#"version: 1
