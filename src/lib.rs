@@ -13,6 +13,7 @@
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`github`] | GitHub: one client, one file for each resource |
+//! | [`deploy`] | the drivers that put releases in place |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
@@ -24,6 +25,7 @@ pub mod action;
 pub mod checks;
 pub mod config;
 mod crashpoint;
+pub mod deploy;
 pub mod github;
 pub mod http;
 pub mod ledger;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may give up with a clear message")]
 
 mod image_promotion;
+mod pages;
+mod release;
 
 use std::path::{Path, PathBuf};
 
