@@ -5,16 +5,15 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 
 use super::run::Desk;
-use crate::config::Configuration;
-use crate::github::{GitHub, RepositoryName, Settings};
+use crate::config::{Configuration, SecretReader};
+use crate::github::{GitHub, Hub, RepositoryName, Settings};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::retry::RetryPolicy;
 use crate::registry::{Credentials, Options, Registries, default_docker_config};
-use crate::stages::secrets::Secrets;
+use crate::stages::Tools;
 use crate::stages::target::Route;
-use crate::stages::{Hub, Tools};
 
 /// Who GHCR is told we are; it only looks at the token.
 const GHCR: &str = "ghcr.io";
@@ -53,21 +52,20 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
         deadline: desk.deadline,
         ..Options::default()
     });
-    let hub = hub(desk, retry)?;
     Ok(Tools {
         registries,
-        attestations: hub.clone(),
-        hub,
+        hub: hub(desk, retry)?,
         secrets,
         workspace: desk.context.workspace.clone(),
+        retry,
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })
 }
 
-fn secrets(desk: &Desk) -> Secrets {
+fn secrets(desk: &Desk) -> SecretReader {
     let (environment, printer) = (desk.environment.clone(), desk.printer.clone());
-    Secrets::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
+    SecretReader::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
 }
 
 /// GitHub, where the job has a repository and a token.
@@ -85,7 +83,7 @@ fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
         deadline: desk.deadline,
         observer: None,
     })?;
-    Ok(Some(Hub { github: Arc::new(github), repository }))
+    Ok(Some(Hub { github: Arc::new(github), repository, only_read: false }))
 }
 
 /// Who we are to registries. The given login is for the targets' registries alone; the configuration's are for those it
@@ -94,7 +92,7 @@ fn credentials(
     desk: &Desk,
     met: &Met<'_>,
     configuration: Option<&Configuration>,
-    secrets: &Secrets,
+    secrets: &SecretReader,
 ) -> Result<Credentials, Fault> {
     let mut credentials = credentials_of_the_job(desk);
     let is_met = |host: &str| met.sources.iter().chain(&met.targets).any(|one| one.registry() == host);

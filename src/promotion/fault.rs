@@ -279,6 +279,63 @@ catalogue! {
     /// A failed check was overruled by `force`.
     Forced = "forced", Validation, Medium, Failed,
         "nothing now; rebuild the image so that force is not needed next time";
+    /// A check of the commit is red, missing or still under way.
+    ChecksNotGreen = "checks-not-green", Validation, High, Refused,
+        "look at the checks that are named; when they are green, run this again";
+    /// A workflow has not succeeded for the commit.
+    WorkflowNotGreen = "workflow-not-green", Validation, High, Refused,
+        "look at the workflow's run for this commit; when it has succeeded, run this again";
+    /// Workflows have not run for the commit in the order in which they must.
+    WorkflowsOutOfOrder = "workflows-out-of-order", Validation, High, Refused,
+        "run the workflows again in the order of `gates.order.workflows`";
+    /// The environment is not there on GitHub, or not protected as it must be.
+    EnvironmentUnprotected = "environment-unprotected", Validation, High, Refused,
+        "set it right on GitHub under Settings, Environments, or ask for less under `gates.environment`";
+    /// Another deployment to the environment is in progress.
+    DeploymentInProgress = "deployment-in-progress", Timeout, High, Refused,
+        "wait for it, or raise `gates.deployments.wait`; one that nobody is at any more ends when it is set to `inactive`";
+    /// The digest has not lived long enough where it comes from.
+    NotSoaked = "not-soaked", Validation, High, Refused,
+        "wait until it has, or shorten `gates.soak`";
+    /// Nothing is promoted at this time.
+    Frozen = "frozen", Validation, High, Refused,
+        "wait until the window ends; in an emergency set `override: freeze` and give a `reason`";
+    /// An earlier run found that the digest does not live here.
+    DigestBad = "digest-bad", Validation, High, Refused,
+        "promote a fixed image; if the image was not to blame, set `override: bad-digest` and give a `reason`";
+    /// The commit is on no branch that may be promoted.
+    BranchRefused = "branch-refused", Validation, High, Refused,
+        "merge the commit into one of `gates.branches` first";
+    /// What is deployed is not what is committed.
+    ReferenceUnclean = "reference-unclean", Validation, High, Refused,
+        "build from a commit with nothing uncommitted, and from a tag that does not move";
+    /// It cannot be told which commit an image was built from.
+    RevisionUnknown = "revision-unknown", Validation, High, Refused,
+        "build the image with the label `org.opencontainers.image.revision`, which docker/metadata-action sets";
+    /// Something that must be there before anything is deployed is not.
+    ResourceUnavailable = "resource-unavailable", Validation, High, Refused,
+        "set right what is named, then run this again";
+    /// A closed gate was passed over.
+    GateOverridden = "gate-overridden", Validation, Medium, Refused,
+        "nothing now; the reason is on record";
+    /// Something needs GitHub, and there is no token or no repository.
+    GithubRequired = "github-required", Validation, Critical, BadInput,
+        "run it in GitHub Actions, or set `github-token` and GITHUB_REPOSITORY";
+    /// The plan has no yes from the environment's reviewers.
+    ApprovalMissing = "approval-missing", Validation, High, Refused,
+        "give the job `environment:` with required reviewers, and let them approve this workflow run";
+    /// The yes of the environment's reviewers may have been given to something else than the plan.
+    ApprovalUnbound = "approval-unbound", Validation, High, Refused,
+        "make the plan in an earlier job of the same workflow run with `until: conditions`, so that the reviewers see it";
+    /// Nobody could ever say yes.
+    ApprovalImpossible = "approval-impossible", Validation, Critical, BadInput,
+        "name more approvers, lower `gates.approval.minimum`, or allow who asks with `allow-self`";
+    /// Somebody said no.
+    ApprovalRejected = "approval-rejected", Validation, High, Refused,
+        "talk to whoever said no; another workflow run asks anew";
+    /// Nobody, or too few, said yes in time.
+    ApprovalTimedOut = "approval-timed-out", Timeout, High, Refused,
+        "ask again in another workflow run, or raise `gates.approval.timeout`";
     /// The ledger cannot be reached.
     LedgerUnreachable = "ledger-unreachable", Network, Critical, Refused,
         "check `database-url`, the network and the database; nothing is promoted that cannot be recorded";
@@ -372,6 +429,42 @@ catalogue! {
     /// The connection over SSH broke while a command ran: what became of the command is not known.
     SshBroken = "ssh-broken", Network, High, Failed,
         "look at the host; what was begun there may or may not have been done";
+    /// A driver says that the deployment has failed.
+    DeploymentFailed = "deployment-failed", Validation, Critical, Failed,
+        "read what the driver says and the deployment's log, then promote again";
+    /// It is not known whether a deployment was begun, or how it has ended.
+    DeploymentUncertain = "deployment-uncertain", Network, Critical, Inconclusive,
+        "look where it is deployed to what runs there; then promote again, or roll back";
+    /// A deployment did not end in time.
+    DeploymentTimedOut = "deployment-timed-out", Timeout, Critical, Failed,
+        "look where it is deployed to what it waits for, or raise the driver's `timeout`";
+    /// What a driver deploys to cannot be reached.
+    DriverUnreachable = "driver-unreachable", Network, High, Failed,
+        "check the address, the network, the proxy and the certificate; in a container `localhost` is the container itself";
+    /// What a driver deploys to does not accept who we are.
+    DriverRefused = "driver-refused", Authentication, Critical, Failed,
+        "check the credentials under `deploy`, and that the step is given their variables under `env:`";
+    /// What a driver deploys to knows us, and does not let us.
+    DriverDenied = "driver-denied", Permission, Critical, Failed,
+        "grant what the deployment needs to the account under `deploy`";
+    /// What a driver deploys to does not have what is named.
+    DriverAbsent = "driver-absent", Validation, Critical, Failed,
+        "check the names under `deploy`: they must exist where it is deployed to";
+    /// What a driver deploys to fails, or throttles, after every retry.
+    DriverFailed = "driver-failed", Network, High, Failed,
+        "look at the state of what is deployed to; the run can simply be repeated";
+    /// What a driver deploys to answers something that it should not.
+    DriverNonsense = "driver-nonsense", Network, Critical, Failed,
+        "check the address and the pointers under `deploy`, and that no proxy or login page answers in its place";
+    /// Another release runs than the one that should.
+    RunningDiffers = "running-differs", Validation, Critical, Failed,
+        "find out what has changed it, then promote or roll back so that what runs is what is recorded";
+    /// Nothing is known that could be put back.
+    NothingToGoBackTo = "nothing-to-go-back-to", Validation, High, Failed,
+        "nothing is known to have run before: put the service in order by hand, or promote a release that works";
+    /// A deployment could not be taken back.
+    TakeBackFailed = "take-back-failed", Unknown, Critical, RollbackFailed,
+        "a human is needed: put back by hand what ran before, as the fault names it";
     /// A defect of this program.
     Defect = "defect", Unknown, Critical, Failed,
         "report it, with the deployment id and the log";

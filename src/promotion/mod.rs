@@ -3,13 +3,16 @@
 pub mod act;
 mod answer;
 pub mod approval;
+pub mod asking;
 pub mod candidate;
 pub mod check;
 pub mod comparison;
+pub mod deployment;
 pub mod digest;
 pub mod environment_review;
 pub mod event;
 pub mod fault;
+pub mod gate;
 pub mod identity;
 pub mod image;
 pub mod login;

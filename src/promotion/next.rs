@@ -1,5 +1,6 @@
 //! What a run does next: pure decisions over the fold.
 
+use super::asking::Refusal;
 use super::event::{Conclusion, Decision};
 use super::fault::{Code, Exit};
 use super::run::Run;
@@ -74,7 +75,22 @@ pub fn ending(run: &Run) -> Ending {
     if !failed {
         return Ending { state: State::CompletedSuccessfully, exit: Exit::Done, reason: None };
     }
+    if let Some(refusal) = run.asking.as_ref().and_then(|asking| asking.refusal.as_ref()) {
+        let (state, reason) = match refusal {
+            Refusal::Rejected { .. } => (State::Rejected, Code::ApprovalRejected),
+            Refusal::TimedOut { .. } => (State::Cancelled, Code::ApprovalTimedOut),
+        };
+        return Ending { state, exit: Exit::Refused, reason: Some(reason) };
+    }
     let reason = run.decisive_fault().map(|fault| fault.code);
+    match run.took_back() {
+        Some(true) => return Ending { state: State::RolledBack, exit: Exit::RolledBack, reason },
+        Some(false) => return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason },
+        None => {}
+    }
+    if reason == Some(Code::DeploymentUncertain) {
+        return Ending { state: State::Inconclusive, exit: Exit::Inconclusive, reason };
+    }
     let exit = match reason {
         Some(code) if !run.changed_the_world() => code.exit(),
         _ => Exit::Failed,

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::act::{Act, CopyStats, Outcome};
+use super::asking::{Asking, Issue};
 use super::candidate::ImageFacts;
 use super::check::{Finding, Verdict};
 use super::comparison::Comparison;
+use super::deployment::{Deployed, Handle};
 use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
+use super::gate::GateFinding;
 use super::identity::DeploymentId;
 use super::image::Reference;
 use super::plan::{Estimate, Plan};
@@ -46,6 +49,16 @@ pub struct Run {
     pub estimate: Estimate,
     /// The yes to the plan.
     pub consent: Option<(Digest, Consent)>,
+    /// How the gates stood, the last time they were looked at.
+    pub gates: Vec<GateFinding>,
+    /// How people were asked for their yes to the plan.
+    pub asking: Option<Asking>,
+    /// The files that the plan was made of.
+    pub files: BTreeMap<String, String>,
+    /// GitHub's deployment.
+    pub github_deployment: Option<GithubDeployment>,
+    /// Digests that this run found bad.
+    pub bad_digests: Vec<MarkedBad>,
     /// What the checks found, the last time they were evaluated.
     pub findings: Vec<Finding>,
     /// Who overruled failed checks, and why.
@@ -115,8 +128,36 @@ pub struct Candidate {
     pub comparison: Option<Comparison>,
     /// What was done to bring its content.
     pub copied: Option<CopyStats>,
-    /// Whether its tags were moved (or found in place).
+    /// Whether its tags were moved (or found in place), and not put back since.
     pub moved: bool,
+    /// How it was deployed, unless that was taken back since.
+    pub deployed: Option<Deployed>,
+}
+
+/// GitHub's deployment of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GithubDeployment {
+    /// Its id.
+    pub id: u64,
+    /// The environment's name there.
+    pub environment: String,
+    /// Whether the job's `environment:` had made it.
+    pub reused: bool,
+}
+
+/// A digest that a run found bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkedBad {
+    /// The place of its event.
+    pub seq: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The service.
+    pub service: String,
+    /// The digest.
+    pub digest: Digest,
+    /// Why.
+    pub because: String,
 }
 
 /// Failed checks that were overruled.
@@ -137,6 +178,8 @@ pub struct Intended {
     pub stage: Stage,
     /// What was to be done.
     pub act: Act,
+    /// How it is followed, where it goes on elsewhere.
+    pub begun: Option<Handle>,
     /// What became of it.
     pub outcome: Option<Outcome>,
 }
@@ -244,6 +287,11 @@ impl Run {
             plan: None,
             estimate: Estimate::default(),
             consent: None,
+            gates: Vec::new(),
+            asking: None,
+            files: BTreeMap::new(),
+            github_deployment: None,
+            bad_digests: Vec::new(),
             findings: Vec::new(),
             forced: None,
             lease: None,
@@ -333,7 +381,7 @@ impl Run {
             Event::Inspected { service, .. } if self.candidate(service).is_none() => {
                 Err(format!("{service} is not in this run"))
             }
-            Event::Settled { intent, .. } => match self.intents.get(intent) {
+            Event::Begun { intent, .. } | Event::Settled { intent, .. } => match self.intents.get(intent) {
                 None => Err(format!("there is no intent {intent}")),
                 Some(Intended { outcome: Some(_), .. }) => Err(format!("intent {intent} is settled")),
                 Some(_) => Ok(()),
@@ -342,7 +390,20 @@ impl Run {
                 Err("the fencing token does not grow".to_owned())
             }
             Event::LeaseReleased { token } if self.lease != Some(*token) => Err("that lease is not held".to_owned()),
-            Event::Intent { .. } | Event::Planned { .. } | Event::Approved { .. } if self.ended.is_some() => {
+            Event::ApprovalIssue { .. }
+            | Event::ApprovalGiven { .. }
+            | Event::ApprovalReminded
+            | Event::ApprovalRefused(_)
+                if self.asking.is_none() =>
+            {
+                Err("nobody is asked".to_owned())
+            }
+            Event::MarkedBad { service, .. } if self.candidate(service).is_none() => {
+                Err(format!("{service} is not in this run"))
+            }
+            Event::Intent { .. } | Event::Planned { .. } | Event::Approved { .. } | Event::ApprovalAsked(_)
+                if self.ended.is_some() =>
+            {
                 Err("the run is over".to_owned())
             }
             _ => Ok(()),
@@ -397,6 +458,41 @@ impl Run {
                 self.estimate = estimate.clone();
             }
             Event::Approved { plan, consent } => self.consent = Some((plan.clone(), consent.clone())),
+            Event::GatesEvaluated { findings } => self.gates.clone_from(findings),
+            Event::ApprovalAsked(asked) => self.asking = Some(Asking::new((**asked).clone(), at)),
+            Event::ApprovalIssue { number, url, at, until } => {
+                if let Some(asking) = &mut self.asking {
+                    asking.issue = Some(Issue { number: *number, url: url.clone(), at: *at, until: *until });
+                }
+            }
+            Event::ApprovalGiven { approver } => {
+                if let Some(asking) = &mut self.asking {
+                    asking.approvers.push(approver.clone());
+                }
+            }
+            Event::ApprovalReminded => {
+                if let Some(asking) = &mut self.asking {
+                    asking.reminded_at = Some(at);
+                    asking.reminders += 1;
+                }
+            }
+            Event::ApprovalRefused(refusal) => {
+                if let Some(asking) = &mut self.asking {
+                    asking.refusal = Some(refusal.clone());
+                }
+            }
+            Event::FilesKept { files } => self.files.clone_from(files),
+            Event::GithubDeployment { id, environment, reused } => {
+                self.github_deployment =
+                    Some(GithubDeployment { id: *id, environment: environment.clone(), reused: *reused });
+            }
+            Event::MarkedBad { service, digest, because } => self.bad_digests.push(MarkedBad {
+                seq: record.seq,
+                at,
+                service: service.clone(),
+                digest: digest.clone(),
+                because: because.clone(),
+            }),
             Event::Checked { findings } => {
                 self.findings.retain(|known| {
                     !findings.iter().any(|new| {
@@ -411,7 +507,13 @@ impl Run {
             Event::LeaseTaken { token } => self.lease = Some(*token),
             Event::LeaseReleased { .. } => self.lease = None,
             Event::Intent { stage, act } => {
-                self.intents.insert(record.seq, Intended { stage: *stage, act: act.clone(), outcome: None });
+                self.intents
+                    .insert(record.seq, Intended { stage: *stage, act: act.clone(), begun: None, outcome: None });
+            }
+            Event::Begun { intent, handle } => {
+                if let Some(intended) = self.intents.get_mut(intent) {
+                    intended.begun = Some((**handle).clone());
+                }
             }
             Event::Settled { intent, outcome } => self.settle(*intent, outcome),
             Event::Retried { what, attempt, because, .. } => {
@@ -452,14 +554,22 @@ impl Run {
     fn settle(&mut self, intent: u64, outcome: &Outcome) {
         let Some(intended) = self.intents.get_mut(&intent) else { return };
         intended.outcome = Some(outcome.clone());
+        // Tags that are moved after they were put in place are put back.
+        let in_place = intended.stage <= Stage::Copy;
         match (&intended.act.clone(), outcome) {
             (Act::CopyContent { service, .. }, Outcome::ContentCopied(stats)) => {
                 self.change(service, |candidate| candidate.copied = Some(stats.clone()));
             }
             (Act::MoveTags { moves }, Outcome::TagsMoved { .. }) => {
                 for one in moves {
-                    self.change(&one.service, |candidate| candidate.moved = true);
+                    self.change(&one.service, |candidate| candidate.moved = in_place);
                 }
+            }
+            (Act::Deploy { service, .. }, Outcome::Deployed(deployed)) => {
+                self.change(service, |candidate| candidate.deployed = Some((**deployed).clone()));
+            }
+            (Act::RollBackDeployment { service, .. }, Outcome::Deployed(_)) => {
+                self.change(service, |candidate| candidate.deployed = None);
             }
             _ => {}
         }
@@ -498,6 +608,34 @@ impl Run {
     /// The intents whose outcome is not known.
     pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Intended)> {
         self.intents.iter().filter(|(_, intended)| intended.outcome.is_none()).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// The last time that a service's deployment was begun, or was to be: the intent's place.
+    #[must_use]
+    pub fn deployment(&self, service: &str) -> Option<(u64, &Intended)> {
+        let is_its = |act: &Act| matches!(act, Act::Deploy { service: its, .. } if its == service);
+        self.intents.iter().rev().find(|(_, intended)| is_its(&intended.act)).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// The last time that a service's deployment was taken back, or was to be: the intent's place.
+    #[must_use]
+    pub fn taking_back(&self, service: &str) -> Option<(u64, &Intended)> {
+        let is_its = |act: &Act| matches!(act, Act::RollBackDeployment { service: its, .. } if its == service);
+        self.intents.iter().rev().find(|(_, intended)| is_its(&intended.act)).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// Whether this run has taken back what it had deployed: all of it, or not all. `None` where it did not begin to.
+    #[must_use]
+    pub fn took_back(&self) -> Option<bool> {
+        let takes_back = |intended: &&Intended| match intended.act {
+            Act::RollBackDeployment { .. } => true,
+            Act::MoveTags { .. } => intended.stage > Stage::Copy,
+            _ => false,
+        };
+        let mut begun = self.intents.values().filter(takes_back).peekable();
+        begun.peek()?;
+        let left = self.candidates.iter().any(|candidate| candidate.deployed.is_some());
+        Some(!left && begun.all(|intended| intended.outcome.as_ref().is_some_and(Outcome::is_done)))
     }
 
     /// Whether something was, or may have been, done to the world: from then on the run never abandons.

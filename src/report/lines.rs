@@ -2,8 +2,11 @@
 
 use super::{comparison, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
+use crate::promotion::asking::Refusal;
 use crate::promotion::check::{Finding, Verdict};
+use crate::promotion::deployment::Deployed;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
+use crate::promotion::gate::{GateFinding, Standing};
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
 
@@ -37,13 +40,50 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
             estimate.requests,
             text::bytes(estimate.bytes)
         )],
+        Event::GatesEvaluated { findings } => gates(findings),
+        Event::ApprovalIssue { number, url, until, .. } => {
+            vec![format!("approval is asked for in issue {number}, until {}: {}", text::time(*until), line(url, 200))]
+        }
+        Event::ApprovalGiven { approver } => vec![format!(
+            "{} approved in the {}{}",
+            line(approver.by.as_str(), 100),
+            approver.place.name(),
+            if approver.remark.is_empty() { String::new() } else { format!(": {}", line(&approver.remark, MAX)) }
+        )],
+        Event::ApprovalReminded => vec!["the approvers were reminded".to_owned()],
+        Event::ApprovalRefused(Refusal::Rejected { by, remark }) => {
+            vec![format!("rejected by {}: {}", line(by.as_str(), 100), line(remark, MAX))]
+        }
+        Event::ApprovalRefused(Refusal::TimedOut { missing }) => {
+            vec![format!("nobody approved in time: {missing} missing")]
+        }
+        Event::GithubDeployment { id, environment, .. } => {
+            vec![format!("GitHub's deployment to {} is {id}", line(environment, 100))]
+        }
+        Event::MarkedBad { service, digest, because } => {
+            vec![format!("{service}: {digest} is marked bad in {}: {}", run.opening.environment, line(because, MAX))]
+        }
         Event::Approved { consent: Consent::Policy { because }, .. } => vec![format!("approved by policy: {because}")],
+        Event::Approved { plan, consent: Consent::People { bound, .. } } => vec![format!(
+            "approved{}",
+            if *bound { format!(": plan {}", plan.short()) } else { ", not bound to the plan".to_owned() }
+        )],
         Event::Checked { findings } => checked(findings),
         Event::Forced { by, reason, checks } => {
             vec![format!("FORCED by {}: {} (overruled: {})", line(by, 100), line(reason, MAX), checks.join(", "))]
         }
         Event::LeaseTaken { token } => vec![format!("{} is ours (token {token})", run.opening.environment)],
         Event::Intent { act, .. } => intent(act),
+        Event::Begun { intent, handle } => run
+            .intents
+            .get(intent)
+            .map(|intended| {
+                let name = handle.id.as_deref().unwrap_or("what was begun");
+                let url = handle.url.as_deref().map(|url| format!(": {}", line(url, MAX))).unwrap_or_default();
+                format!("{}: {} goes on{url}", intended.act.name(), line(name, 200))
+            })
+            .into_iter()
+            .collect(),
         Event::Settled { intent, outcome } => {
             run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
         }
@@ -70,6 +110,20 @@ pub fn traffic(traffic: &Traffic) -> String {
         text::bytes(traffic.received),
         text::bytes(traffic.sent)
     )
+}
+
+fn gates(findings: &[GateFinding]) -> Vec<String> {
+    let told = |one: &GateFinding| {
+        let fix = one.fix.as_deref().map(|fix| format!("; {}", line(fix, MAX))).unwrap_or_default();
+        let loud = if one.standing == Standing::Overridden { "OVERRIDDEN" } else { one.standing.name() };
+        format!("gate {}: {loud}: seen {}, wanted {}{fix}", one.gate, line(&one.seen, 1000), line(&one.wanted, MAX))
+    };
+    let mut lines: Vec<String> = findings.iter().filter(|one| one.standing != Standing::Open).map(told).collect();
+    let open = findings.iter().filter(|one| one.standing == Standing::Open).count();
+    if !findings.is_empty() {
+        lines.push(format!("{open} of {} gates are open", findings.len()));
+    }
+    lines
 }
 
 fn checked(findings: &[Finding]) -> Vec<String> {
@@ -100,6 +154,14 @@ fn intent(act: &Act) -> Vec<String> {
         Act::CopyContent { service, from, to } => vec![format!("{service}: bringing {from} to {to}")],
         Act::KeepPrevious { service, tag, digest, .. } => vec![format!("{service}: keeping {digest} as {tag}")],
         Act::MoveTags { moves } => moves.iter().map(moving).collect(),
+        Act::Deploy { service, driver, to, from, .. } => {
+            let from: Vec<String> = from.iter().map(|one| line(&one.to_string(), 200)).collect();
+            let from = if from.is_empty() { String::new() } else { format!(", where {} runs", from.join(", ")) };
+            vec![format!("{service}: deploying {} by {driver}{from}", line(&to.to_string(), 200))]
+        }
+        Act::RollBackDeployment { service, driver, to, .. } => {
+            vec![format!("{service}: putting back {} by {driver}", line(&to.to_string(), 200))]
+        }
     }
 }
 
@@ -121,6 +183,20 @@ fn settled(act: &Act, outcome: &Outcome) -> Vec<String> {
         Outcome::PreviousKept => Vec::new(),
         Outcome::TagsMoved { found: true } => vec!["the tags were moved by an earlier visit".to_owned()],
         Outcome::TagsMoved { found: false } => vec!["the tags are moved".to_owned()],
-        Outcome::Failed { message, .. } => vec![format!("{} failed: {}", act.name(), line(message, MAX))],
+        Outcome::Deployed(deployed) => self::deployed(act, deployed),
+        Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. } => {
+            vec![format!("{} failed: {}", act.name(), line(message, MAX))]
+        }
     }
+}
+
+fn deployed(act: &Act, deployed: &Deployed) -> Vec<String> {
+    let (Act::Deploy { service, .. } | Act::RollBackDeployment { service, .. }) = act else { return Vec::new() };
+    let what = if deployed.found { "was deployed by an earlier visit" } else { "is deployed" };
+    let mut told: Vec<String> = deployed.running.iter().map(|one| line(&one.to_string(), 200)).collect();
+    told.extend(deployed.version.as_deref().map(|version| format!("version {}", line(version, 200))));
+    told.extend(deployed.state.as_deref().map(|state| line(state, 100)));
+    told.extend(deployed.message.as_deref().map(|message| line(message, MAX)));
+    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join("; ")) };
+    vec![format!("{service} {what}{told}")]
 }

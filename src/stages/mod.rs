@@ -2,12 +2,13 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `report` | the stages |
+//! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
 //! | `promote`, `recover`, `audit` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
-//! | `sources`, `targets` | that the world is still as the run knows it |
-//! | `secrets`, `status` | what the configuration names, and what GitHub is shown |
+//! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
+//! | `status` | what GitHub is shown |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
@@ -17,7 +18,11 @@ pub mod audience;
 pub mod audit;
 mod conditions;
 mod copy;
+mod deployment;
+mod drivers;
+mod driving;
 pub mod files;
+mod gates;
 mod lease;
 pub mod logs;
 mod open;
@@ -25,9 +30,9 @@ mod promote;
 mod recover;
 mod report;
 pub mod request;
-pub mod secrets;
 mod sources;
 mod status;
+mod take_back;
 pub mod target;
 mod targets;
 mod validation;
@@ -37,6 +42,5 @@ mod work;
 pub use open::interrupt;
 pub use promote::{plan, promote};
 pub use recover::{Recovered, Recovery, Settling, recover};
-pub use status::Hub;
 pub use validation::foreseen;
 pub use work::Tools;

@@ -7,18 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::drivers::Known;
 use super::request::Request;
-use super::secrets::Secrets;
-use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
 use crate::checks::{self, Depth, Evidence, Subject};
+use crate::config::SecretReader;
+use crate::deploy::Kit;
+use crate::github::Hub;
 use crate::promotion::check::Finding;
 use crate::promotion::digest::Digest;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
+use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
 
@@ -29,16 +32,30 @@ pub struct Tools {
     pub registries: Registries,
     /// GitHub, where there is a token and a repository.
     pub hub: Option<Hub>,
-    /// GitHub, where attestations are read, in a rehearsal too.
-    pub attestations: Option<Hub>,
     /// The configuration's secrets.
-    pub secrets: Secrets,
+    pub secrets: SecretReader,
     /// The workspace, where the files are that the configuration names.
     pub workspace: PathBuf,
+    /// How patiently requests are tried again.
+    pub retry: RetryPolicy,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
     pub deadline: Option<Instant>,
+}
+
+impl Tools {
+    /// What GitHub was asked so far.
+    #[must_use]
+    pub fn asked_of_github(&self) -> Traffic {
+        self.hub.as_ref().map(|hub| hub.github.traffic()).unwrap_or_default()
+    }
+
+    /// What drivers are built with.
+    #[must_use]
+    pub(super) fn kit(&self) -> Kit {
+        Kit { secrets: self.secrets.clone(), retry: self.retry, workspace: self.workspace.clone() }
+    }
 }
 
 /// One visit's work: the run in our hands, what it is asked, where it goes, and with which tools.
@@ -56,6 +73,8 @@ pub(super) struct Work<'a> {
     pub seen: Seen,
     /// What was sent and received when the last stage ended: what came since belongs to the next.
     pub told: Traffic,
+    /// The same, of GitHub.
+    pub told_of_github: Traffic,
 }
 
 /// What a visit has looked at with its own eyes; the next visit has not.
@@ -66,6 +85,8 @@ pub(super) struct Seen {
     previous: Mutex<BTreeMap<String, Option<Arc<Inspection>>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
+    /// The drivers that were built.
+    pub drivers: Vec<Known>,
 }
 
 impl Seen {
@@ -199,8 +220,13 @@ impl Work<'_> {
     /// What was sent and received since this was last asked: what one stage, and the way to it, has cost.
     #[must_use]
     pub(super) fn traffic(&mut self) -> Traffic {
-        let since = self.tools.registries.traffic_since(&self.told);
+        let mut since = self.tools.registries.traffic_since(&self.told);
         self.told.add(&since);
+        if let Some(hub) = &self.tools.hub {
+            let asked = hub.github.traffic().since(&self.told_of_github);
+            self.told_of_github.add(&asked);
+            since.add(&asked);
+        }
         since
     }
 
@@ -255,7 +281,7 @@ impl Work<'_> {
             registries: &self.registries(),
             previous: previous.as_deref(),
             evidence: &self.seen.evidence(service),
-            github: self.tools.attestations.as_ref().map(|hub| (hub.github.as_ref(), &hub.repository)),
+            github: self.tools.hub.as_ref().map(|hub| (hub.github.as_ref(), &hub.repository)),
             workspace: &self.tools.workspace,
             depth,
             now: Utc::now(),
