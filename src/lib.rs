@@ -10,6 +10,7 @@
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
 //!
@@ -23,6 +24,7 @@ mod crashpoint;
 pub mod github;
 pub mod http;
 pub mod ledger;
+pub mod notify;
 pub mod promotion;
 pub mod registry;
 pub mod report;

@@ -33,6 +33,7 @@ pub async fn promote(
         }
     };
     open::begin(&mut visit, request).await?;
+    visit.tell_by(tools.post.clone());
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
     let told = tools.registries.traffic();
     let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default(), told };
@@ -69,6 +70,6 @@ pub async fn plan(
     };
     let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
     // Nobody is told of a rehearsal.
-    let tools = Tools { hub: None, ..tools.clone() };
+    let tools = Tools { hub: None, post: None, ..tools.clone() };
     promote(&request, target, &tools, ledger, audience).await
 }

@@ -19,6 +19,7 @@ const BUILT: &[&str] = &[
     "gates.lock",
     "github.status",
     "insecure-registries",
+    "notify",
     "registries",
     "retry",
     "services",

@@ -11,6 +11,7 @@ use super::secrets::Secrets;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
+use crate::notify::Post;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::plan::PlannedImage;
@@ -26,6 +27,8 @@ pub struct Tools {
     pub hub: Option<Hub>,
     /// The configuration's secrets.
     pub secrets: Secrets,
+    /// The channels by which people are told, where there are any.
+    pub post: Option<Arc<Post>>,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
