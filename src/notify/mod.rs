@@ -22,6 +22,8 @@ pub mod message;
 mod outbox;
 mod pagerduty;
 mod routing;
+#[cfg(test)]
+mod shown;
 mod slack;
 mod slack_bot;
 mod smtp;

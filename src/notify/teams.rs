@@ -80,7 +80,7 @@ fn sized(letter: &Letter, title: usize, text: usize, fact: usize) -> Value {
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
                 "type": "AdaptiveCard",
                 "version": "1.4",
-                "fallbackText": line(&headline, 300),
+                "fallbackText": run(&told.title, 300),
                 "body": body,
                 "actions": actions,
             },

@@ -14,6 +14,8 @@
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
+//! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
+//! | [`mail`] | Debian's SMTP server in Python, launched for a test |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -25,6 +27,7 @@
 
 pub mod authority;
 pub mod background;
+pub mod channels;
 mod child;
 pub mod client;
 mod connector;
@@ -37,6 +40,7 @@ mod front;
 pub mod github;
 pub mod image;
 pub mod log;
+pub mod mail;
 pub mod postgres;
 pub mod proxy;
 mod random;
