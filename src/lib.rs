@@ -8,14 +8,18 @@
 //! | [`action`] | the runner's contract: inputs, outputs, workflow commands, job summary, signals |
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
+//! | [`checks`] | what is validated about an image, one file for each check |
+//! | [`scan`] | known vulnerabilities: reports of scanners, exceptions, the decision |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
+//! | [`process`] | programs that we run: bounded, and never left behind |
+//! | [`ssh`] | commands on hosts that prove who they are |
 //!
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
-//! config} → http → promotion. `promotion` imports none of the others.
+//! config, ssh} → {http, process} → promotion. `promotion` imports none of the others.
 
 pub mod action;
 pub mod checks;
@@ -25,7 +29,10 @@ pub mod github;
 pub mod http;
 pub mod ledger;
 pub mod notify;
+pub mod process;
 pub mod promotion;
 pub mod registry;
 pub mod report;
+pub mod scan;
+pub mod ssh;
 pub mod stages;

@@ -66,6 +66,7 @@ pub(super) fn tools(
         post: configuration.map(|one| post(desk, one, environment, hub.as_ref(), &secrets)).transpose()?.flatten(),
         hub,
         secrets,
+        workspace: desk.context.workspace.clone(),
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })

@@ -99,12 +99,20 @@ fn end(run: &Run) -> Vec<NotifyEvent> {
             vec![NotifyEvent::Recovered, NotifyEvent::Succeeded]
         }
         State::CompletedSuccessfully => vec![NotifyEvent::Succeeded],
-        State::Rejected => vec![NotifyEvent::Rejected],
+        State::Rejected | State::Cancelled if timed_out(ending.reason) => {
+            vec![NotifyEvent::TimedOut, NotifyEvent::Rejected]
+        }
         State::Cancelled => vec![NotifyEvent::Cancelled],
+        State::Rejected => vec![NotifyEvent::Rejected],
         State::Inconclusive => vec![NotifyEvent::Inconclusive, NotifyEvent::Failed],
         State::RolledBack => vec![NotifyEvent::RolledBack, NotifyEvent::Failed],
         State::RollbackFailed => vec![NotifyEvent::RollbackFailed, NotifyEvent::Failed],
         _ if ending.reason == Some(Code::CheckFailed) => vec![NotifyEvent::ValidationFailed, NotifyEvent::Failed],
         _ => vec![NotifyEvent::Failed],
     }
+}
+
+/// Whether nobody answered in time.
+fn timed_out(reason: Option<Code>) -> bool {
+    reason.is_some_and(|code| code.name() == "approval-timed-out")
 }

@@ -16,6 +16,7 @@
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
 //! | [`mail`] | Debian's SMTP server in Python, launched for a test |
+//! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -47,6 +48,7 @@ mod random;
 pub mod registry;
 pub mod runner;
 mod server;
+pub mod sshd;
 pub mod tokens;
 
 pub use child::free_port;
