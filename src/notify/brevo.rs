@@ -43,8 +43,8 @@ impl Brevo {
     fn json(&self, letter: &Letter) -> Value {
         let content = content(letter);
         let mut json = json!({
-            "sender": address(&self.mail.from),
-            "to": self.mail.to.iter().map(|one| address(one)).collect::<Vec<_>>(),
+            "sender": json!({ "email": self.mail.from }),
+            "to": addresses(&self.mail.to),
             "subject": content.subject,
             "htmlContent": content.html,
             "textContent": content.text,
@@ -52,18 +52,12 @@ impl Brevo {
             "headers": { "idempotencyKey": letter.id() },
         });
         if !self.mail.cc.is_empty() {
-            json["cc"] = self.mail.cc.iter().map(|one| address(one)).collect();
+            json["cc"] = addresses(&self.mail.cc);
         }
         json
     }
 }
 
-/// `Name <name@example.org>`, or the address alone.
-fn address(mailbox: &str) -> Value {
-    match mailbox.rsplit_once('<') {
-        Some((name, address)) => {
-            json!({ "name": name.trim().trim_matches('"'), "email": address.trim_end_matches('>').trim() })
-        }
-        None => json!({ "email": mailbox }),
-    }
+fn addresses(addresses: &[String]) -> Value {
+    addresses.iter().map(|address| json!({ "email": address })).collect()
 }

@@ -14,8 +14,9 @@ use crate::promotion::untrusted::line;
 /// PagerDuty's API.
 pub(super) const API: &str = "https://events.pagerduty.com/";
 
-/// The longest summary and deduplication key (PagerDuty docs, "Send an alert event").
-const SUMMARY: usize = 1024;
+/// The longest summary and deduplication key: 1,024 and 255 characters (PagerDuty docs, "Send an alert event"), with
+/// room for what a text is made harmless with.
+const SUMMARY: usize = 1000;
 const KEY: usize = 255;
 
 /// The longest detail. An event has 512 KB at the most.
@@ -62,7 +63,7 @@ pub(super) fn event(letter: &Letter) -> Value {
         "event_action": "trigger",
         "dedup_key": key,
         "payload": {
-            "summary": line(&message.title, SUMMARY - 1),
+            "summary": line(&message.title, SUMMARY),
             "source": line(&message.subject, 200),
             "severity": severity,
             "timestamp": message.at,

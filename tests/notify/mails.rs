@@ -10,8 +10,8 @@ use super::scene::Scene;
 /// A promotion that mails to this server, with its keys.
 fn mailed(server: &MailServer, keys: &str, authority: &Authority) -> (Scene, Finished) {
     let notify = format!(
-        "mail:\n  smtp: {{ host: localhost, port: {}, {keys} }}\n  from: Deploy <deploy@acme.test>\n  \
-         to: [ops@acme.test, Bob <bob@acme.test>]\n  cc: boss@acme.test\n  on: [succeeded]",
+        "mail:\n  smtp: {{ host: localhost, port: {}, {keys} }}\n  from: deploy@acme.test\n  \
+         to: [ops@acme.test, bob@acme.test]\n  cc: boss@acme.test\n  on: [succeeded]",
         server.port()
     );
     let scene = Scene::new(&notify, "");

@@ -13,7 +13,7 @@ team: { slack: "${SLACK}", on: [started, promoted, succeeded, failed] }
 bot: { slack-bot: "${SLACK_TOKEN}", channel: "#deploys", api: "{channels}/api", on: [started, succeeded] }
 oncall: { teams: "${TEAMS}" }
 hook: { webhook: "${HOOK}", hmac: "${HMAC}", headers: { x-environment: "{{ environment }}", x-key: "${HMAC}" } }
-mail: { brevo: "${BREVO}", from: "Deploy <deploy@acme.test>", to: [ops@acme.test], api: "{channels}" }
+mail: { brevo: "${BREVO}", from: deploy@acme.test, to: [ops@acme.test], api: "{channels}" }
 pager: { pagerduty: "${PAGER}", at-least: high, api: "{channels}" }
 "##;
 
