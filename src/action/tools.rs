@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 
 use super::run::Desk;
-use crate::config::Configuration;
+use crate::config::{Configuration, SecretReader};
 use crate::github::{GitHub, RepositoryName, Settings};
 use crate::notify::{self, Means, Post};
 use crate::promotion::event::Operation;
@@ -14,7 +14,6 @@ use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::retry::RetryPolicy;
 use crate::registry::{Credentials, Options, Registries, default_docker_config};
-use crate::stages::secrets::Secrets;
 use crate::stages::target::Route;
 use crate::stages::{Hub, Tools};
 
@@ -67,14 +66,15 @@ pub(super) fn tools(
         hub,
         secrets,
         workspace: desk.context.workspace.clone(),
+        retry,
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })
 }
 
-fn secrets(desk: &Desk) -> Secrets {
+fn secrets(desk: &Desk) -> SecretReader {
     let (environment, printer) = (desk.environment.clone(), desk.printer.clone());
-    Secrets::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
+    SecretReader::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
 }
 
 /// The channels that are told of the environment. Nobody is told of a rehearsal, so it needs none of their secrets.
@@ -83,13 +83,13 @@ fn post(
     configuration: &Configuration,
     environment: &str,
     hub: Option<&Hub>,
-    secrets: &Secrets,
+    secrets: &SecretReader,
 ) -> Result<Option<Arc<Post>>, Fault> {
     if desk.rehearsal {
         return Ok(None);
     }
     let means = Means {
-        secret: &|secret| secrets.resolve(secret),
+        secret: &|secret| Ok(secrets.resolve(secret)?),
         github: hub.map(|hub| (Arc::clone(&hub.github), hub.repository.clone())),
         retry: configuration.retry(),
     };
@@ -128,7 +128,7 @@ fn credentials(
     desk: &Desk,
     met: &Met<'_>,
     configuration: Option<&Configuration>,
-    secrets: &Secrets,
+    secrets: &SecretReader,
 ) -> Result<Credentials, Fault> {
     let mut credentials = credentials_of_the_job(desk);
     let is_met = |host: &str| met.sources.iter().chain(&met.targets).any(|one| one.registry() == host);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Act, Outcome};
 use super::candidate::ImageFacts;
 use super::check::Finding;
+use super::deployment::Handle;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::identity::{DeploymentId, RunKey};
@@ -433,6 +434,13 @@ pub enum Event {
         /// What.
         act: Act,
     },
+    /// An act has begun, and goes on elsewhere: this is how it is followed.
+    Begun {
+        /// The intent's place in the run.
+        intent: u64,
+        /// How it is followed.
+        handle: Box<Handle>,
+    },
     /// What became of an intent.
     Settled {
         /// The intent's place in the run.
@@ -520,6 +528,7 @@ impl Event {
             Self::LeaseTaken { .. } => "lease-taken",
             Self::LeaseReleased { .. } => "lease-released",
             Self::Intent { .. } => "intent",
+            Self::Begun { .. } => "begun",
             Self::Settled { .. } => "settled",
             Self::Retried { .. } => "retried",
             Self::Faulted(_) => "faulted",

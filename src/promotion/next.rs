@@ -75,6 +75,14 @@ pub fn ending(run: &Run) -> Ending {
         return Ending { state: State::CompletedSuccessfully, exit: Exit::Done, reason: None };
     }
     let reason = run.decisive_fault().map(|fault| fault.code);
+    match run.took_back() {
+        Some(true) => return Ending { state: State::RolledBack, exit: Exit::RolledBack, reason },
+        Some(false) => return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason },
+        None => {}
+    }
+    if reason == Some(Code::DeploymentUncertain) {
+        return Ending { state: State::Inconclusive, exit: Exit::Inconclusive, reason };
+    }
     let exit = match reason {
         Some(code) if !run.changed_the_world() => code.exit(),
         _ => Exit::Failed,

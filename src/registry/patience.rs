@@ -201,7 +201,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_message_makes_it_panic(text in any::<String>()) {
+        fn what_go_writes_is_read(hours in 0u64..100, minutes in 0u64..60, millis in 0u64..60_000) {
+            let text = format!("{hours}h{minutes}m{}.{:03}s", millis / 1_000, millis % 1_000);
+            let wanted = Duration::from_millis(hours * 3_600_000 + minutes * 60_000 + millis);
+            let read = retry_after::go_duration(&text).unwrap();
+            prop_assert!(read.abs_diff(wanted) < Duration::from_millis(1));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(text in any::<String>()) {
+            let _ = retry_after::go_duration(&text);
+            let _ = retry_after::header(&text, Utc::now());
             let _ = message(text.as_bytes());
         }
     }
