@@ -16,7 +16,7 @@
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
-//! | [`mail`] | Debian's SMTP server in Python, launched for a test |
+//! | [`mail`] | a real SMTP server, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
