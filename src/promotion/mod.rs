@@ -25,4 +25,6 @@ pub mod run;
 pub mod sensitive;
 pub mod stage;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod stories;
 pub mod untrusted;
