@@ -280,13 +280,9 @@ fn is_header(block: &[u8]) -> bool {
 
 /// A number: octal digits, or, with the highest bit set, binary (GNU tar).
 fn number(field: &[u8]) -> Option<u64> {
-    if field.first().is_some_and(|byte| byte & 0x80 != 0) {
-        let significant = &field[field.len().saturating_sub(8)..];
-        let rest = &field[1..field.len() - significant.len()];
-        if rest.iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        return Some(significant.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)));
+    if let Some((first, rest)) = field.split_first().filter(|(first, _)| **first & 0x80 != 0) {
+        let number = rest.iter().fold(u128::from(first & 0x7f), |number, byte| (number << 8) | u128::from(*byte));
+        return u64::try_from(number).ok();
     }
     let digits = text(field);
     let digits = digits.trim_matches([' ', '\0']);

@@ -14,7 +14,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Unpacks a layer, part by part.
 pub(super) enum Unpacker {
-    Plain(Sink),
+    Plain(Box<Sink>),
     Gzip(Box<MultiGzDecoder<Sink>>),
     Zstd(Box<Zstd>),
     Opaque,
@@ -25,7 +25,7 @@ impl Unpacker {
     pub(super) fn new(compression: Compression, diff_id: Option<&Digest>, limits: LayerLimits) -> io::Result<Self> {
         let sink = Sink::new(diff_id, limits);
         Ok(match compression {
-            Compression::None => Self::Plain(sink),
+            Compression::None => Self::Plain(Box::new(sink)),
             Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(sink))),
             Compression::Zstd => Self::Zstd(Box::new(Zstd::new(sink)?)),
             Compression::Opaque => Self::Opaque,
