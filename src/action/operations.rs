@@ -54,7 +54,7 @@ async fn promote(
     target: &Target,
     configuration: Option<&Configuration>,
 ) -> Result<Ended, Fault> {
-    let tools = tools(desk, &Met::on(target.routes()), configuration)?;
+    let tools = tools(desk, &Met::on(target.routes()), configuration, &target.environment)?;
     approving::can_park(target, book)?;
     let audience = Arc::clone(&desk.audience);
     if desk.rehearsal {
@@ -132,7 +132,7 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let tools = |run: &Run| {
         let plan = run.plan.as_ref().map(|(plan, _)| plan);
         let images = plan.into_iter().flat_map(|plan| &plan.candidates).filter_map(|planned| planned.image.as_ref());
-        tools(desk, &Met::by(images), configuration.as_ref())
+        tools(desk, &Met::by(images), configuration.as_ref(), &run.opening.environment)
     };
     let recovered = stages::recover(&Recovery {
         request: &desk.request,

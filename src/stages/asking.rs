@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 
 use super::changes::changes;
+use super::visit::Visit;
 use super::work::{Trouble, Work};
 use crate::config::{self, Approval, WhilePending};
 use crate::github::Hub;
@@ -94,20 +95,20 @@ pub(super) async fn ask(work: &mut Work<'_>, hub: &Hub, settings: &Approval) -> 
         };
         match tally.standing {
             Standing::Granted => {
-                conclude(work, hub, &issue, ClosedAs::Completed, &granted(&tally)).await?;
+                conclude(work.visit, hub, &issue, ClosedAs::Completed, &granted(&tally)).await?;
                 return Ok(Answer::Granted);
             }
             Standing::Rejected => {
                 let no = tally.rejections.first().cloned();
                 let (by, remark) = no.map_or((Login::new("somebody"), String::new()), |vote| (vote.by, vote.remark));
                 let text = format!("Rejected by @{}. Nothing was changed.", by.as_str());
-                conclude(work, hub, &issue, ClosedAs::NotPlanned, &text).await?;
+                conclude(work.visit, hub, &issue, ClosedAs::NotPlanned, &text).await?;
                 return Ok(Answer::Refused(Refusal::Rejected { by, remark }));
             }
             Standing::TimedOut => {
                 let missing = u32::try_from(tally.missing).unwrap_or(u32::MAX);
                 let text = format!("Timed out: {missing} more would have had to say yes. Nothing was changed.");
-                conclude(work, hub, &issue, ClosedAs::NotPlanned, &text).await?;
+                conclude(work.visit, hub, &issue, ClosedAs::NotPlanned, &text).await?;
                 return Ok(Answer::Refused(Refusal::TimedOut { missing }));
             }
             Standing::Waiting => {}
@@ -211,7 +212,7 @@ async fn explain(work: &mut Work<'_>, hub: &Hub, issue: &Issue, ignored: &Ignore
     let who = ignored.by.as_ref().map_or_else(|| "Somebody".to_owned(), |by| format!("@{}", by.as_str()));
     let body = format!("{who} {}. An answer looks like this: `/approve {code}`", ignored.because);
     let marker = Marker::new("not-counted").with("comment", ignored.comment.to_string());
-    quietly(work, hub.github.comment(&hub.repository, issue.number, &marker, &body).await).await
+    quietly(work.visit, hub.github.comment(&hub.repository, issue.number, &marker, &body).await).await
 }
 
 /// Why the run still waits.
@@ -261,16 +262,16 @@ async fn remind(
         code = asking.asked.code
     );
     work.visit.note(Event::ApprovalReminded).await?;
-    quietly(work, hub.github.comment(&hub.repository, issue.number, &marker, &body).await).await
+    quietly(work.visit, hub.github.comment(&hub.repository, issue.number, &marker, &body).await).await
 }
 
 /// Closes the issue with the outcome.
-async fn conclude(work: &mut Work<'_>, hub: &Hub, issue: &Issue, closed_as: ClosedAs, text: &str) -> Result<(), Fault> {
-    let marker = Marker::new("outcome").with("run", work.visit.run().id.as_str());
+async fn conclude(visit: &mut Visit, hub: &Hub, issue: &Issue, closed_as: ClosedAs, text: &str) -> Result<(), Fault> {
+    let marker = Marker::new("outcome").with("run", visit.run().id.as_str());
     let told = hub.github.comment(&hub.repository, issue.number, &marker, text).await;
-    quietly(work, told).await?;
+    quietly(visit, told).await?;
     let closed = hub.github.close_issue(&hub.repository, issue.number, closed_as).await;
-    quietly(work, closed).await
+    quietly(visit, closed).await
 }
 
 /// Closes the issue of a request that was about another plan.
@@ -279,12 +280,26 @@ async fn conclude(work: &mut Work<'_>, hub: &Hub, issue: &Issue, closed_as: Clos
 /// What the ledger says.
 pub(super) async fn void(work: &mut Work<'_>, hub: &Hub, issue: &Issue, why: &str) -> Result<(), Fault> {
     let text = format!("Void: {}. What was said here counts for nothing any more.", markdown(why, 300));
-    conclude(work, hub, issue, ClosedAs::NotPlanned, &text).await
+    conclude(work.visit, hub, issue, ClosedAs::NotPlanned, &text).await
+}
+
+/// Closes the issue of a run that has ended without an answer: nobody should answer what nobody waits for.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) async fn leave(visit: &mut Visit, hub: Option<&Hub>) -> Result<(), Fault> {
+    let (Some(hub), Some(_), Some(asking)) = (Hub::to_write(hub), &visit.run().ended, &visit.run().asking) else {
+        return Ok(());
+    };
+    let answered = asking.refusal.is_some() || visit.run().consent.is_some();
+    let (Some(issue), false) = (asking.issue.clone(), answered) else { return Ok(()) };
+    let text = "Void: the run has ended without an answer. What was said here counts for nothing any more.";
+    conclude(visit, hub, &issue, ClosedAs::NotPlanned, text).await
 }
 
 /// What could not be written to an issue is recorded, and stops nobody.
-async fn quietly(work: &mut Work<'_>, result: Result<(), crate::github::GitHubError>) -> Result<(), Fault> {
+async fn quietly(visit: &mut Visit, result: Result<(), crate::github::GitHubError>) -> Result<(), Fault> {
     let Err(error) = result else { return Ok(()) };
     let fault = Fault::from(error).at_severity(Severity::Low);
-    work.visit.note(Event::Faulted(Box::new(fault))).await
+    visit.note(Event::Faulted(Box::new(fault))).await
 }

@@ -8,7 +8,7 @@ use super::open::{self, Found};
 use super::request::Request;
 use super::target::Target;
 use super::work::{Seen, Tools, Work};
-use super::{deployment_status, failure, status, targets};
+use super::{asking, deployment_status, failure, status, targets};
 use crate::github::Hub;
 use crate::ledger::Ledger;
 use crate::promotion::fault::{Code, Fault};
@@ -38,6 +38,7 @@ pub async fn promote(
         }
     };
     open::begin(&mut visit, request).await?;
+    visit.tell_by(tools.post.clone());
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
     let told = tools.registries.traffic();
     let told_of_github = tools.asked_of_github();
@@ -52,6 +53,7 @@ pub async fn promote(
     let released = visit.release().await;
     advanced?;
     released?;
+    asking::leave(&mut visit, tools.hub.as_ref()).await?;
     deployment_status::end(&mut visit, target, tools.hub.as_ref()).await?;
     failure::tell(&mut visit, target, tools.hub.as_ref()).await?;
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
@@ -77,6 +79,7 @@ pub async fn plan(
     };
     let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
     // Nobody is told of a rehearsal.
-    let tools = Tools { hub: tools.hub.as_ref().map(Hub::to_read), rehearsal: true, ..tools.clone() };
+    let hub = tools.hub.as_ref().map(Hub::to_read);
+    let tools = Tools { hub, post: None, rehearsal: true, ..tools.clone() };
     promote(&request, target, &tools, ledger, audience).await
 }

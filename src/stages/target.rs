@@ -32,6 +32,7 @@ const BUILT: &[&str] = &[
     "gates.workflow",
     "github",
     "insecure-registries",
+    "notify",
     "registries",
     "retry",
     "services",

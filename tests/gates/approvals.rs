@@ -206,6 +206,7 @@ fn an_approval_of_another_configuration_is_void() {
     }
     scene.configure(&format!("{PARKED}\nimmutable-tags: [\"production-{{{{ sequence }}}}\"]"));
     scene.visit(&scene.step()).was_stopped(3, "plan-changed", &["has changed since the plan was made"]);
+    assert!(!asked(&scene).open, "nobody should answer what nobody waits for");
     assert_eq!(scene.production(), None);
 }
 
