@@ -1,8 +1,10 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
+pub mod failure;
 pub mod lines;
 pub mod outputs;
 pub mod plan;
 pub mod record;
+pub mod request;
 pub mod summary;
 mod text;
