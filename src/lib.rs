@@ -10,6 +10,7 @@
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`health`] | probes: questions to what was deployed, and what their answers came to |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
 //!
@@ -21,6 +22,7 @@ pub mod checks;
 pub mod config;
 mod crashpoint;
 pub mod github;
+pub mod health;
 pub mod http;
 pub mod ledger;
 pub mod promotion;

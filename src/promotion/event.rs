@@ -12,6 +12,7 @@ use super::candidate::ImageFacts;
 use super::check::Finding;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
+use super::health::{Health, Phase, Sample, Watched};
 use super::identity::{DeploymentId, RunKey};
 use super::image::Reference;
 use super::plan::{Estimate, Plan};
@@ -428,6 +429,29 @@ pub enum Event {
         /// What.
         outcome: Outcome,
     },
+    /// What was deployed, or what was there before it, was asked how it is.
+    Probed {
+        /// When.
+        phase: Phase,
+        /// What each question came to.
+        samples: Vec<Sample>,
+    },
+    /// The new version answers: it is no longer waited for.
+    BecameReady,
+    /// It is watched from now on.
+    WatchBegun {
+        /// From one tick to the next, in milliseconds.
+        every_ms: u64,
+        /// What is watched, by which rules.
+        probes: Vec<Watched>,
+    },
+    /// Whether it lives.
+    HealthJudged {
+        /// The verdict.
+        health: Health,
+        /// Why.
+        because: String,
+    },
     /// Something failed in a way that may pass, and is tried again.
     Retried {
         /// What is tried.
@@ -506,6 +530,10 @@ impl Event {
             Self::LeaseReleased { .. } => "lease-released",
             Self::Intent { .. } => "intent",
             Self::Settled { .. } => "settled",
+            Self::Probed { .. } => "probed",
+            Self::BecameReady => "became-ready",
+            Self::WatchBegun { .. } => "watch-begun",
+            Self::HealthJudged { .. } => "health-judged",
             Self::Retried { .. } => "retried",
             Self::Faulted(_) => "faulted",
             Self::NotificationQueued { .. } => "notification-queued",

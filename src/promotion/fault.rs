@@ -279,6 +279,15 @@ catalogue! {
     /// A failed check was overruled by `force`.
     Forced = "forced", Validation, Medium, Failed,
         "nothing now; rebuild the image so that force is not needed next time";
+    /// What was deployed does not live.
+    Unhealthy = "unhealthy", Validation, Critical, Failed,
+        "look at the probes in the report, and at the logs of the service; a fixed image is a new promotion";
+    /// It cannot be told whether what was deployed lives.
+    HealthUnknown = "health-unknown", Unknown, High, Inconclusive,
+        "look at the service yourself; set right what keeps it from being asked, then run `operation: verify`";
+    /// A probe that does not decide fails, or something should be known of one that passes.
+    ProbeWarned = "probe-warned", Validation, Medium, Failed,
+        "look at the probe in the report";
     /// The ledger cannot be reached.
     LedgerUnreachable = "ledger-unreachable", Network, Critical, Refused,
         "check `database-url`, the network and the database; nothing is promoted that cannot be recorded";

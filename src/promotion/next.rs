@@ -75,6 +75,9 @@ pub fn ending(run: &Run) -> Ending {
         return Ending { state: State::CompletedSuccessfully, exit: Exit::Done, reason: None };
     }
     let reason = run.decisive_fault().map(|fault| fault.code);
+    if reason.is_some_and(|code| code.exit() == Exit::Inconclusive) {
+        return Ending { state: State::Inconclusive, exit: Exit::Inconclusive, reason };
+    }
     let exit = match reason {
         Some(code) if !run.changed_the_world() => code.exit(),
         _ => Exit::Failed,

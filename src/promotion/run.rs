@@ -10,6 +10,7 @@ use super::check::{Finding, Verdict};
 use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
+use super::health::Asked;
 use super::identity::DeploymentId;
 use super::image::Reference;
 use super::plan::{Estimate, Plan};
@@ -53,6 +54,8 @@ pub struct Run {
     pub lease: Option<u64>,
     /// Every intent with its outcome.
     pub intents: BTreeMap<u64, Intended>,
+    /// How what was deployed was asked how it is, and what it answered.
+    pub health: Asked,
     /// What was tried again.
     pub retries: Vec<Retry>,
     /// What went wrong, in order.
@@ -245,6 +248,7 @@ impl Run {
             forced: None,
             lease: None,
             intents: BTreeMap::new(),
+            health: Asked::default(),
             retries: Vec::new(),
             faults: Vec::new(),
             notifications: Vec::new(),
@@ -408,6 +412,10 @@ impl Run {
                 self.intents.insert(record.seq, Intended { stage: *stage, act: act.clone(), outcome: None });
             }
             Event::Settled { intent, outcome } => self.settle(*intent, outcome),
+            Event::Probed { phase, samples } => self.health.take_in(*phase, samples),
+            Event::BecameReady => self.health.ready = true,
+            Event::WatchBegun { probes, .. } => self.health.watched.clone_from(probes),
+            Event::HealthJudged { health, because } => self.health.verdict = Some((*health, because.clone())),
             Event::Retried { what, attempt, because, .. } => {
                 self.retries.push(Retry { at, what: what.clone(), attempt: *attempt, because: because.clone() });
             }

@@ -2,10 +2,11 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `verification`, `report` | the stages |
 //! | `promote`, `recover`, `audit` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
+//! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
 //! | `sources`, `targets` | that the world is still as the run knows it |
 //! | `secrets`, `status` | what the configuration names, and what GitHub is shown |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
@@ -21,6 +22,7 @@ pub mod files;
 mod lease;
 pub mod logs;
 mod open;
+mod probes;
 mod promote;
 mod recover;
 mod report;
@@ -31,6 +33,8 @@ mod status;
 pub mod target;
 mod targets;
 mod validation;
+mod values;
+mod verification;
 mod visit;
 mod work;
 

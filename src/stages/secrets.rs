@@ -9,7 +9,7 @@ use crate::config::Secret;
 use crate::promotion::fault::Fault;
 
 /// Finds a variable of the environment by its name.
-type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
+pub type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// Reads secrets from the environment, and has each masked before anybody sees it.
 #[derive(Clone)]
@@ -37,6 +37,17 @@ impl Secrets {
     #[must_use]
     pub fn none() -> Self {
         Self::new(|_| None, |_| {})
+    }
+
+    /// Finds secrets by their variables' names, and has each masked.
+    #[must_use]
+    pub fn by_name(&self) -> Arc<Read> {
+        let (read, mask) = (Arc::clone(&self.read), Arc::clone(&self.mask));
+        Arc::new(move |name| {
+            let value = read(name)?;
+            mask(&value);
+            Some(value)
+        })
     }
 
     /// Reads a secret.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::request::{Destination, Request};
 use crate::config::{ConfigErrors, Configuration, Environment, Settings, Template, unbuilt};
 use crate::promotion::digest::Digest;
@@ -18,6 +20,44 @@ const BUILT: &[&str] = &[
     "repository",
     "gates.lock",
     "github.status",
+    "health.baseline",
+    "health.deadline",
+    "health.interval",
+    "health.monitor",
+    "health.probes.*.addresses",
+    "health.probes.*.basic",
+    "health.probes.*.bearer",
+    "health.probes.*.body",
+    "health.probes.*.certificate",
+    "health.probes.*.critical",
+    "health.probes.*.dns",
+    "health.probes.*.expect-headers",
+    "health.probes.*.form",
+    "health.probes.*.headers",
+    "health.probes.*.identity",
+    "health.probes.*.interval",
+    "health.probes.*.json",
+    "health.probes.*.latency",
+    "health.probes.*.method",
+    "health.probes.*.pattern",
+    "health.probes.*.postgres",
+    "health.probes.*.query",
+    "health.probes.*.redirects",
+    "health.probes.*.redis",
+    "health.probes.*.retries",
+    "health.probes.*.samples",
+    "health.probes.*.status",
+    "health.probes.*.tcp",
+    "health.probes.*.text",
+    "health.probes.*.timeout",
+    "health.probes.*.tls",
+    "health.probes.*.url",
+    "health.probes.*.value",
+    "health.readiness",
+    "health.retries",
+    "health.settle",
+    "health.smoke",
+    "health.timeout",
     "insecure-registries",
     "registries",
     "retry",
@@ -53,6 +93,8 @@ pub struct Target {
     pub configuration: Option<(String, Digest)>,
     /// What it says.
     settings: Environment,
+    /// The names of all services of the configuration.
+    known: Vec<String>,
 }
 
 /// A service of a run.
@@ -126,6 +168,7 @@ impl Target {
             services,
             configuration: Some((path.to_owned(), configuration.checksum(environment))),
             settings: environment.clone(),
+            known: configuration.services().keys().cloned().collect(),
         })
     }
 
@@ -166,6 +209,7 @@ impl Target {
             settings: Environment::without_configuration(&environment),
             environment,
             configuration: None,
+            known: Vec::new(),
         })
     }
 
@@ -179,6 +223,7 @@ impl Target {
             services,
             configuration: None,
             settings: Environment::without_configuration(&plan.environment),
+            known: Vec::new(),
         }
     }
 
@@ -197,6 +242,12 @@ impl Target {
     #[must_use]
     pub const fn environment(&self) -> &Environment {
         &self.settings
+    }
+
+    /// Whether a name is that of a service of the configuration, in this run or not.
+    #[must_use]
+    pub fn knows(&self, service: &str) -> bool {
+        self.known.iter().any(|known| known == service)
     }
 
     /// A service of the run.
@@ -270,7 +321,7 @@ fn source(request: &Request, environment: &Environment, service: &str, own: &Rep
 ///
 /// # Errors
 /// [`Code::ConfigurationInvalid`] when a value that it needs is not there, or what it makes is not a tag.
-pub(super) fn tag(template: &Template, values: &BTreeMap<&str, serde_json::Value>) -> Result<Tag, Fault> {
+pub(super) fn tag(template: &Template, values: &impl Serialize) -> Result<Tag, Fault> {
     let text = template.render(values).map_err(|error| {
         Fault::new(Code::ConfigurationInvalid, error.to_string()).with_fix(
             "give the value that is missing (an input, or a label of the image), or use another one in the template",
