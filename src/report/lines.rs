@@ -1,6 +1,6 @@
 //! One line of plain text for each event, for the console and the stages' logs.
 
-use super::text;
+use super::{health, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Consent, Event, Record, Traffic};
@@ -46,6 +46,15 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
         Event::Settled { intent, outcome } => {
             run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
         }
+        Event::Probed { phase, samples } => health::lines(run, *phase, samples),
+        Event::BecameReady => vec!["the new version answers".to_owned()],
+        Event::WatchBegun { every_ms, probes } => vec![format!(
+            "watching {}: {} ticks, one every {}",
+            line(&probes.iter().map(|one| one.probe.as_str()).collect::<Vec<_>>().join(", "), MAX),
+            probes.iter().map(|one| one.rules.ticks).max().unwrap_or_default(),
+            text::millis(*every_ms)
+        )],
+        Event::HealthJudged { health, because } => vec![format!("{health}: {}", line(because, MAX))],
         Event::Retried { what, attempt, wait_ms, because } => vec![format!(
             "{}: attempt {attempt} failed ({}), again in {}",
             line(what, 200),

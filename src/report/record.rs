@@ -1,8 +1,8 @@
 //! The deployment record, `record.json`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::outputs;
+use super::{health, outputs};
 use crate::promotion::event::{Conclusion, Consent};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
@@ -40,7 +40,8 @@ pub fn record(run: &Run) -> Value {
         "previous_digest": previous,
         "services_deployed": services_deployed(run),
         "images": outputs::images(run),
-        "health_checks": Map::new(),
+        "health": run.health.verdict.as_ref().map(|(health, _)| health),
+        "health_checks": health::record(run),
         "rollback_available": rollback_available(run),
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
         "validation": run.findings,

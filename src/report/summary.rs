@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{outputs, text};
+use super::{health, outputs, text};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Operation};
 use crate::promotion::fault::{Exit, Fault, Severity};
@@ -24,6 +24,7 @@ pub fn summary(run: &Run) -> String {
     images(&mut out, run);
     next_steps(&mut out, run);
     faults(&mut out, run);
+    health::section(&mut out, run);
     checks(&mut out, run);
     timings(&mut out, run);
     audit(&mut out, run);

@@ -56,9 +56,9 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     inspect(work, &resolved).await?;
     let immutable = immutable_tags(work, &resolved).await?;
     let stages = stages(work);
-    super::probes::groups(work)?;
+    let groups = super::probes::groups(work)?;
     let plan = plan(work, &resolved, &immutable, stages);
-    let estimate = estimate(work, &plan);
+    let estimate = Estimate { remarks: super::probes::remarks(&groups), ..estimate(work, &plan) };
     let hash = plan.hash();
     let findings = look(work, &resolved).await?;
     work.visit

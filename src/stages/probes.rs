@@ -11,6 +11,7 @@ use crate::config::{Health, Probe};
 use crate::health::{Prepared, Values, prepare, prepare_smoke};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::run::Run;
+use crate::promotion::window::sensitivity;
 
 /// Services for which the same is asked.
 pub(super) struct Group {
@@ -40,6 +41,22 @@ pub(super) fn groups(work: &Work<'_>) -> Result<Vec<Group>, Fault> {
     }
     let several = named.len() > 1;
     named.into_iter().map(|(health, services)| group(work, health, &services, several)).collect()
+}
+
+/// What the windows can detect and what they cannot.
+pub(super) fn remarks(groups: &[Group]) -> Vec<String> {
+    let mut said: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for group in groups {
+        let Some(monitor) = &group.health.monitor else { continue };
+        for probe in group.probes.iter().filter(|probe| probe.critical) {
+            let found = sensitivity(&super::verification::rules_of(monitor, probe.samples));
+            match said.iter_mut().find(|(_, known)| *known == found) {
+                Some((probes, _)) => probes.push(&probe.name),
+                None => said.push((vec![&probe.name], found)),
+            }
+        }
+    }
+    said.into_iter().map(|(probes, found)| format!("watching {}: {}", probes.join(", "), found.join("; "))).collect()
 }
 
 fn group(work: &Work<'_>, health: &Health, services: &[&str], several: bool) -> Result<Group, Fault> {
