@@ -13,9 +13,11 @@
 //! | [`health`] | probes: questions to what was deployed, and what their answers came to |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`http`] | the one HTTP stack |
+//! | [`process`] | programs that we run: bounded, and never left behind |
+//! | [`ssh`] | commands on hosts that prove who they are |
 //!
 //! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
-//! config} → http → promotion. `promotion` imports none of the others.
+//! config, ssh} → {http, process} → promotion. `promotion` imports none of the others.
 
 pub mod action;
 pub mod checks;
@@ -25,7 +27,9 @@ pub mod github;
 pub mod health;
 pub mod http;
 pub mod ledger;
+pub mod process;
 pub mod promotion;
 pub mod registry;
 pub mod report;
+pub mod ssh;
 pub mod stages;

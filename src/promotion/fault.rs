@@ -360,6 +360,27 @@ catalogue! {
     /// It is not known whether GitHub did what was asked of it.
     GithubUncertain = "github-uncertain", Network, High, Failed,
         "look on GitHub whether it was done, then run again: what is there is found and not made twice";
+    /// A program that is needed is not there, or cannot be started.
+    ProgramAbsent = "program-absent", Validation, Critical, Failed,
+        "install it where this runs: in the action's container there is next to nothing, so use a runner's step with the command line, or an image of your own";
+    /// A program did not end in time.
+    ProgramTimedOut = "program-timed-out", Timeout, High, Failed,
+        "find out what it waits for, or raise its `timeout`";
+    /// A host cannot be reached over SSH.
+    SshUnreachable = "ssh-unreachable", Network, High, Failed,
+        "check the host, its port, the network and the firewall; in a container `localhost` is the container itself";
+    /// A host shows a key that is not among those that it may show.
+    HostKeyUnknown = "host-key-unknown", Authentication, Critical, Failed,
+        "compare the key with the host's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there); if it is right, add it to `host-keys`, and if it is not, somebody is in between";
+    /// A host does not let us in.
+    SshRefused = "ssh-refused", Authentication, Critical, Failed,
+        "check `user` and `key`, and that the public key is among the host's `authorized_keys`";
+    /// The key for SSH cannot be used.
+    SshKeyUnusable = "ssh-key-unusable", Validation, Critical, BadInput,
+        "let the secret hold the private key, as it is or in base64, and `passphrase` its passphrase where it has one";
+    /// The connection over SSH broke while a command ran: what became of the command is not known.
+    SshBroken = "ssh-broken", Network, High, Failed,
+        "look at the host; what was begun there may or may not have been done";
     /// A defect of this program.
     Defect = "defect", Unknown, Critical, Failed,
         "report it, with the deployment id and the log";

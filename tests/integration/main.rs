@@ -9,4 +9,6 @@ mod registry;
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
 mod github;
+// The same.
+#[cfg(test)]
 mod tree;

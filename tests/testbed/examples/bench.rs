@@ -3,6 +3,8 @@
 //! Both do the same work in turn, each time into a place that is empty, and the medians are compared. Proxies before
 //! the registries add latency and count the requests of both. Prints a Markdown table.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};

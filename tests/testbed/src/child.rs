@@ -27,6 +27,11 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The account for programs that refuse to run as root: `postgres`, or else `nobody`. `None` where this process is
     /// not root's, so that programs run as whoever runs it.
     ///

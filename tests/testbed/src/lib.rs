@@ -14,6 +14,7 @@
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
+//! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -43,6 +44,7 @@ mod random;
 pub mod registry;
 pub mod runner;
 mod server;
+pub mod sshd;
 pub mod tokens;
 
 pub use child::free_port;
