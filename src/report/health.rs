@@ -83,7 +83,11 @@ pub(super) fn section(out: &mut String, run: &Run) {
         };
         let before = match &health.baseline {
             Some(baseline) if baseline.iter().any(|sample| sample.probe == *probe) => {
-                if health.was_failing(probe) { "❌".to_owned() } else { "✅".to_owned() }
+                if health.was_failing(probe) {
+                    "❌".to_owned()
+                } else {
+                    "✅".to_owned()
+                }
             }
             _ => "–".to_owned(),
         };
@@ -200,8 +204,7 @@ pub(super) fn record(run: &Run) -> Value {
             "failed_before": health.baseline.as_ref().map(|_| health.was_failing(probe)),
         })
     };
-    let probes: Map<String, Value> =
-        health.probes().into_iter().map(|probe| (probe.to_owned(), one(probe))).collect();
+    let probes: Map<String, Value> = health.probes().into_iter().map(|probe| (probe.to_owned(), one(probe))).collect();
     Value::Object(probes)
 }
 
@@ -219,8 +222,7 @@ mod tests {
             let text = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
             let (id, seq, at) = (run.id.clone(), run.seq + 1, run.updated_at);
-            let record =
-                Record { run: id, seq, at, previous: String::new(), hash: "2".repeat(64), text, event };
+            let record = Record { run: id, seq, at, previous: String::new(), hash: "2".repeat(64), text, event };
             run.apply(&record).unwrap();
         };
         let sample = |grade, ms| Sample {

@@ -15,6 +15,7 @@
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
+//! | [`service`] | a service whose versions behave as told |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -44,6 +45,7 @@ mod random;
 pub mod registry;
 pub mod runner;
 mod server;
+pub mod service;
 pub mod sshd;
 pub mod tokens;
 
