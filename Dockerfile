@@ -12,9 +12,10 @@ ENV RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/build=. --rema
 # The dependencies change seldom: they are a layer of their own.
 COPY Cargo.toml Cargo.lock ./
 COPY tests/testbed/Cargo.toml tests/testbed/Cargo.toml
-RUN mkdir -p src tests/testbed/src \
+COPY tests/workflow/Cargo.toml tests/workflow/Cargo.toml
+RUN mkdir -p src tests/testbed/src tests/workflow/src \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs tests/testbed/src/lib.rs \
+ && touch src/lib.rs tests/testbed/src/lib.rs tests/workflow/src/lib.rs \
  && cargo build --release --locked --bin tidegate --target "$(rustc -vV | sed -n 's/^host: //p')"
 
 COPY . .

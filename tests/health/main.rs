@@ -1,6 +1,6 @@
 //! What was deployed is asked, watched and taken back: the real program against a service that behaves as told.
 
-#![expect(missing_docs, reason = "tests")]
+
 
 mod scene;
 mod verdicts;

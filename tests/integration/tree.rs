@@ -92,10 +92,11 @@ fn documents_name_files_that_exist() {
         let beside = root().join(&document).parent().unwrap().to_owned();
         let linked = link.captures_iter(&text).map(|found| found[1].to_owned()).filter(|to| !to.contains("://"));
         missing.extend(linked.filter(|to| !beside.join(to).exists()).map(|to| format!("{}: {to}", document.display())));
-        // What begins with a directory of the repository is meant to be in it.
+        // What begins with a directory of the repository is meant to be in it; hidden ones are in users' repositories too.
         let named = path
             .captures_iter(&text)
             .map(|found| found[1].to_owned())
+            .filter(|name| !name.starts_with('.'))
             .filter(|name| name.split_once('/').is_some_and(|(first, _)| root().join(first).is_dir()));
         missing.extend(named.filter(|to| !root().join(to).exists()).map(|to| format!("{}: {to}", document.display())));
     }
