@@ -205,7 +205,7 @@ impl Expected {
         let json = answer.json()?;
         for (path, wanted) in &self.body {
             let found = path.path().query(&json).all();
-            if !found.iter().any(|one| *one == wanted) {
+            if !found.contains(&wanted) {
                 let found = found.first().map(ToString::to_string);
                 return Err(differs(path.as_str(), found.as_deref(), &wanted.to_string()));
             }

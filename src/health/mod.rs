@@ -36,13 +36,16 @@ use crate::promotion::health::{Grade, Sample};
 /// The most that is kept of why an answer was not good.
 const NOTE: usize = 300;
 
+/// Finds a secret by its variable's name.
+pub type FindSecret = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// What templates may use, and where secrets are found.
 #[derive(Clone)]
 pub struct Values {
     /// The values of the run.
     pub run: Value,
     /// Finds a secret by its variable's name.
-    pub secrets: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub secrets: Arc<FindSecret>,
 }
 
 impl fmt::Debug for Values {

@@ -391,10 +391,13 @@ async fn tick(probes: &[Prepared], monitor: &Monitor) -> Vec<Answer> {
     join_all(asking).await
 }
 
+/// One probe's samples in a tick.
+type Ticked = Vec<(Grade, u32)>;
+
 /// The verdict over all critical probes, as soon as it cannot change.
 fn judged(work: &Work<'_>) -> Option<Verdict> {
     let health = &work.visit.run().health;
-    let critical: Vec<(&Watched, Vec<Vec<(Grade, u32)>>)> = health
+    let critical: Vec<(&Watched, Vec<Ticked>)> = health
         .watched
         .iter()
         .filter(|one| one.critical)
