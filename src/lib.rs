@@ -8,6 +8,8 @@
 //! | [`action`] | the runner's contract: inputs, outputs, workflow commands, job summary, signals |
 //! | [`promotion`] | the domain, no I/O: states, events, candidates, faults, plan, verdicts |
 //! | [`registry`] | references resolved, images inspected and verified, content copied, tags moved |
+//! | [`checks`] | what is validated about an image, one file for each check |
+//! | [`scan`] | known vulnerabilities: reports of scanners, exceptions, the decision |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`health`] | probes: questions to what was deployed, and what their answers came to |
@@ -31,5 +33,6 @@ pub mod process;
 pub mod promotion;
 pub mod registry;
 pub mod report;
+pub mod scan;
 pub mod ssh;
 pub mod stages;

@@ -57,6 +57,7 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
         registries,
         hub: hub(desk, retry)?,
         secrets,
+        workspace: desk.context.workspace.clone(),
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })

@@ -3,13 +3,17 @@
 mod age;
 mod command;
 mod consistent;
+mod evidence;
 mod exists;
 mod labels;
 mod layers;
 mod metadata;
 mod platforms;
+mod scan;
 mod size;
 mod user;
+
+use std::path::Path;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,6 +24,8 @@ use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::fault::Fault;
 use crate::promotion::image::Repository;
 use crate::registry::{Inspection, PlatformInspection, Registries};
+
+pub use evidence::Evidence;
 
 /// Everything that a check may look at.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +40,12 @@ pub struct Subject<'a> {
     pub policy: &'a Validate,
     /// The registries, for checks that read more.
     pub registries: &'a Registries,
+    /// What several checks read, and one has read already.
+    pub evidence: &'a Evidence,
+    /// Where the files are that the policy names.
+    pub workspace: &'a Path,
+    /// How far is looked.
+    pub depth: Depth,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -157,6 +169,7 @@ pub const ALL: &[&dyn Check] = &[
     &age::Age,
     &user::User,
     &layers::Deep,
+    &scan::Scan,
 ];
 
 /// How far an image is looked into.
@@ -172,11 +185,11 @@ pub enum Depth {
 ///
 /// # Errors
 /// The first thing that kept a check from looking.
-pub async fn evaluate(subject: &Subject<'_>, depth: Depth) -> Result<Vec<Finding>, Fault> {
+pub async fn evaluate(subject: &Subject<'_>) -> Result<Vec<Finding>, Fault> {
     let asked = ALL.iter().filter(|check| {
         let off = matches!(check.name(), Name::Chosen(name) if subject.policy.severity(name) == CheckSeverity::Off);
-        let unread =
-            check.reads_layers() && (depth == Depth::Headers || subject.policy.policy.layers() == Layers::Headers);
+        let unread = check.reads_layers()
+            && (subject.depth == Depth::Headers || subject.policy.policy.layers() == Layers::Headers);
         !off && !unread
     });
     let looks = asked.map(|check| async move {

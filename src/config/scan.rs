@@ -85,6 +85,28 @@ section! {
     }
 }
 
+impl Default for Scan {
+    /// What holds where a profile asks for a scan and the configuration says nothing about it.
+    fn default() -> Self {
+        Self {
+            reports: Vec::new(),
+            attached: true,
+            run: false,
+            required: true,
+            fail_on: Threshold::Critical,
+            warn_on: Threshold::High,
+            fixable_only: false,
+            max: IndexMap::new(),
+            known_exploited: CheckSeverity::Off,
+            known_exploited_file: None,
+            exceptions: None,
+            vex: Vec::new(),
+            max_age: DAY,
+            database_max_age: 5 * DAY,
+        }
+    }
+}
+
 fn scan(scan: Scan, _: &[String], at: &Path, checker: &mut Checker<'_>) -> Option<Scan> {
     let mut good = true;
     if scan.known_exploited != CheckSeverity::Off && scan.known_exploited_file.is_none() {

@@ -196,7 +196,7 @@ fn readable(read: Result<Arc<Manifest>, Trouble>) -> Result<Option<Arc<Manifest>
 }
 
 /// The tags under which cosign keeps what belongs to a digest (sigstore/cosign `pkg/oci/remote`, `SignatureTag`).
-fn cosign_tags(subject: &Digest) -> impl Iterator<Item = Tag> {
+pub(super) fn cosign_tags(subject: &Digest) -> impl Iterator<Item = Tag> {
     let stem = format!("{}-{}", subject.algorithm(), subject.hex());
     // With a SHA-512 digest the name would be too long for a tag, so that there is none.
     SUFFIXES.into_iter().filter_map(move |suffix| format!("{stem}.{suffix}").parse().ok())

@@ -86,14 +86,25 @@ impl Registries {
     /// [`Trouble::TooLarge`] above 8 MiB, [`Trouble::Absent`], [`Trouble::DigestMismatch`], [`Trouble::Oversized`],
     /// [`Trouble::Truncated`], and those of the way.
     pub async fn blob(&self, repository: &Repository, blob: &Descriptor, class: Class) -> Result<Bytes, RegistryError> {
+        self.small_blob(repository, blob, CONFIG_LIMIT, class).await
+    }
+
+    /// The same with another limit.
+    pub(super) async fn small_blob(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        limit: usize,
+        class: Class,
+    ) -> Result<Bytes, RegistryError> {
         let doing = format!("read the blob {repository}@{}", blob.digest);
-        if blob.size > CONFIG_LIMIT as u64 {
-            return Err(RegistryError::new(doing, Trouble::TooLarge { limit: CONFIG_LIMIT }));
+        if blob.size > limit as u64 {
+            return Err(RegistryError::new(doing, Trouble::TooLarge { limit }));
         }
         let errand = Errand::alone(class);
         self.patiently(&doing, |_| async {
             let answer = self.get_blob(repository, blob, &errand, false).await?;
-            let bytes = answer.body(CONFIG_LIMIT).await?;
+            let bytes = answer.body(limit).await?;
             let mut flight = Flight::new(blob);
             flight.take(&bytes)?;
             flight.land()?;

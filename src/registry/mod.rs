@@ -19,6 +19,7 @@ mod address;
 mod answer;
 mod ask;
 mod attached;
+mod attachments;
 mod auth;
 mod blobs;
 mod class;
@@ -26,6 +27,7 @@ mod clients;
 mod content;
 mod credentials;
 mod error;
+mod export;
 mod host;
 mod inspect;
 mod layer;
@@ -47,6 +49,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+pub use attachments::Attachment;
 pub use class::Class;
 pub use content::CopyOptions;
 pub use credentials::{Credentials, default_docker_config};

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::Utc;
 use futures_util::future::join_all;
 
 use super::target::Route;
 use super::targets;
 use super::work::{Outcome, Trouble, Work};
-use crate::checks::{self, Depth, Subject};
+use crate::checks::Depth;
 use crate::ledger::Filter;
 use crate::promotion::check::Finding;
 use crate::promotion::digest::Digest;
@@ -256,15 +255,7 @@ fn estimate(work: &Work<'_>, plan: &Plan) -> Estimate {
 async fn look(work: &Work<'_>, resolved: &[Resolved]) -> Result<Vec<Finding>, Trouble> {
     let looks = resolved.iter().filter_map(|one| Some((one, work.seen.inspection(&one.service)?))).map(
         |(one, inspection)| async move {
-            let subject = Subject {
-                service: &one.service,
-                repository: &one.route.source.repository,
-                inspection: &inspection,
-                policy: &work.target.settings(&one.service).validate,
-                registries: &work.registries(),
-                now: Utc::now(),
-            };
-            checks::evaluate(&subject, Depth::Headers).await.map_err(|fault| fault.about(&one.service))
+            work.evaluate(&one.service, &one.route.source.repository, &inspection, Depth::Headers).await
         },
     );
     Ok(all(join_all(looks).await)?.into_iter().flatten().collect())

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::Utc;
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 
 use super::work::{Outcome, Trouble, Work};
-use crate::checks::{self, Depth, Subject};
+use crate::checks::Depth;
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::Event;
 use crate::promotion::fault::{Code, Fault};
@@ -15,6 +14,9 @@ use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
 use crate::promotion::state::State;
 use crate::registry::Inspection;
+
+/// How many services' images are validated at the same time.
+const AT_ONCE: usize = 4;
 
 /// How many failed checks a fault's text lists; the report has all.
 const LISTED: usize = 5;
@@ -47,21 +49,12 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
 
 async fn evaluate(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Result<Vec<Finding>, Trouble> {
     let looks = images.iter().map(|(service, image)| async move {
-        let repository = &image.source.repository;
         let inspection = inspected(work, service, image).await.map_err(|fault| fault.about(service))?;
-        let subject = Subject {
-            service,
-            repository,
-            inspection: &inspection,
-            policy: &work.target.settings(service).validate,
-            registries: &work.registries(),
-            now: Utc::now(),
-        };
-        checks::evaluate(&subject, Depth::Everything).await.map_err(|fault| fault.about(service))
+        work.evaluate(service, &image.source.repository, &inspection, Depth::Everything).await
     });
     let mut findings = Vec::new();
     let mut faults = Vec::new();
-    for look in join_all(looks).await {
+    for look in stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>().await {
         match look {
             Ok(found) => findings.extend(found),
             Err(fault) => faults.push(fault),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::Utc;
 use tokio::time::Instant;
 
 use super::request::Request;
@@ -11,8 +12,11 @@ use super::secrets::Secrets;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
+use crate::checks::{self, Depth, Evidence, Subject};
+use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
+use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
@@ -26,6 +30,8 @@ pub struct Tools {
     pub hub: Option<Hub>,
     /// The configuration's secrets.
     pub secrets: Secrets,
+    /// The workspace, where the files are that the configuration names.
+    pub workspace: PathBuf,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
@@ -53,6 +59,7 @@ pub(super) struct Work<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
+    evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
 }
@@ -62,6 +69,13 @@ impl Seen {
     #[must_use]
     pub(super) fn inspection(&self, service: &str) -> Option<Arc<Inspection>> {
         self.inspections.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+    }
+
+    /// What checks have read about the image of a service.
+    #[must_use]
+    pub(super) fn evidence(&self, service: &str) -> Arc<Evidence> {
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(evidence.entry(service.to_owned()).or_default())
     }
 
     /// Remembers the image of a service.
@@ -184,6 +198,31 @@ impl Work<'_> {
         let since = self.tools.registries.traffic_since(&self.told);
         self.told.add(&since);
         since
+    }
+
+    /// Evaluates the checks of a service's image.
+    ///
+    /// # Errors
+    /// What keeps a check from looking.
+    pub(super) async fn evaluate(
+        &self,
+        service: &str,
+        repository: &Repository,
+        inspection: &Inspection,
+        depth: Depth,
+    ) -> Result<Vec<Finding>, Fault> {
+        let subject = Subject {
+            service,
+            repository,
+            inspection,
+            policy: &self.target.settings(service).validate,
+            registries: &self.registries(),
+            evidence: &self.seen.evidence(service),
+            workspace: &self.tools.workspace,
+            depth,
+            now: Utc::now(),
+        };
+        checks::evaluate(&subject).await.map_err(|fault| fault.about(service))
     }
 
     /// The images of the plan.

@@ -151,8 +151,11 @@ fn upload(given: &Use<'_>) -> Done {
     if !is_new && given.input("overwrite") != "true" {
         return Done::failed(&format!("an artifact with the name `{name}` already exists on the workflow run"));
     }
-    // Paths are kept from where those of all files part.
-    let root = root_of(&found);
+    // Paths are kept below a directory that is named alone, else from where those of all files part.
+    let root = match given.lines("path").as_slice() {
+        [one] if given.workspace.join(one).is_dir() => given.workspace.join(one),
+        _ => root_of(&found),
+    };
     for path in &found {
         let target = directory.join(path.strip_prefix(&root).expect("it is below"));
         std::fs::create_dir_all(target.parent().expect("a file has a directory")).expect("a directory for artifacts");
