@@ -14,6 +14,7 @@
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`health`] | probes: questions to what was deployed, and what their answers came to |
 //! | [`github`] | GitHub: one client, one file for each resource |
+//! | [`deploy`] | the drivers that put releases in place |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
@@ -25,6 +26,7 @@ pub mod action;
 pub mod checks;
 pub mod config;
 mod crashpoint;
+pub mod deploy;
 pub mod github;
 pub mod health;
 pub mod http;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 
 use super::run::Desk;
-use crate::config::Configuration;
+use crate::config::{Configuration, SecretReader};
 use crate::github::{GitHub, RepositoryName, Settings};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::retry::RetryPolicy;
 use crate::registry::{Credentials, Options, Registries, default_docker_config};
-use crate::stages::secrets::Secrets;
 use crate::stages::target::Route;
 use crate::stages::{Hub, Tools};
 
@@ -58,14 +57,15 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
         hub: hub(desk, retry)?,
         secrets,
         workspace: desk.context.workspace.clone(),
+        retry,
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })
 }
 
-fn secrets(desk: &Desk) -> Secrets {
+fn secrets(desk: &Desk) -> SecretReader {
     let (environment, printer) = (desk.environment.clone(), desk.printer.clone());
-    Secrets::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
+    SecretReader::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
 }
 
 /// GitHub, where the job has a repository and a token.
@@ -92,7 +92,7 @@ fn credentials(
     desk: &Desk,
     met: &Met<'_>,
     configuration: Option<&Configuration>,
-    secrets: &Secrets,
+    secrets: &SecretReader,
 ) -> Result<Credentials, Fault> {
     let mut credentials = credentials_of_the_job(desk);
     let is_met = |host: &str| met.sources.iter().chain(&met.targets).any(|one| one.registry() == host);

@@ -11,6 +11,7 @@
 //! | `section`, `check` | how sections are declared; how they are checked and merged |
 //! | `literal`, `collection`, `number` | what values, lists and mappings have in common |
 //! | `names`, `image`, `matching`, `size`, `time`, `template`, `value`, `secret` | values and their syntax |
+//! | `secret_reader` | what the secrets' names stand for |
 //! | the others, one for each section | the model |
 //! | `whole` | what only shows when all of it is there |
 //! | `schema`, `unbuilt` | the JSON schema; keys whose feature does not exist yet |
@@ -45,6 +46,7 @@ mod rollback;
 mod scan;
 mod schema;
 mod secret;
+mod secret_reader;
 mod section;
 mod signature;
 mod size;
@@ -86,6 +88,7 @@ pub use self::rollback::Rollback;
 pub use self::scan::{Scan, Threshold, Vulnerability};
 pub use self::schema::schema;
 pub use self::secret::Secret;
+pub use self::secret_reader::SecretReader;
 pub use self::signature::{AttestationSource, Identity, Matcher, Provenance, Signature, Signer};
 pub use self::size::{InvalidSize, Percent, Size};
 pub use self::ssh::Ssh;

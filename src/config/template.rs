@@ -137,6 +137,13 @@ impl Template {
             .map_err(|error| RenderError { template: shortened(&self.0), why: said(&error) })
     }
 
+    /// The keys of a mapping that it uses: of `{{ response.id }}` for `response` it is `id`.
+    #[must_use]
+    pub fn keys_of(&self, mapping: &str) -> Vec<String> {
+        let below = |name: &String| Some(name.strip_prefix(mapping)?.strip_prefix('.')?.to_owned());
+        self.names().iter().filter_map(below).collect()
+    }
+
     /// The names it uses, with one step into mappings: `digest`, `vars.site`.
     fn names(&self) -> Vec<String> {
         let Ok(template) = ENGINE.template_from_str(&self.0) else { return Vec::new() };

@@ -12,6 +12,7 @@ pub mod commits;
 pub mod deployments;
 pub mod dispatch;
 pub mod environments;
+pub mod id_token;
 pub mod issues;
 pub mod repository;
 pub mod runs;

@@ -44,17 +44,17 @@ impl Filled {
         let mut headers = HeaderMap::new();
         let mut credentials = false;
         for (name, value) in &request.headers {
-            let secret = value.fill(&values.run, &*values.secrets).map_err(unfilled)?;
+            let secret = values.secrets.fill(value, &values.run).map_err(unfilled)?;
             credentials |= matches!(value, crate::config::Value::Secret(_));
             headers.insert(header_name(name)?, header_value(name, secret.expose_secret())?);
         }
         if let Some(bearer) = &request.bearer {
-            let token = bearer.resolve(&*values.secrets)?;
+            let token = values.secrets.resolve(bearer)?;
             headers.insert(AUTHORIZATION, header_value("bearer", &format!("Bearer {}", token.expose_secret()))?);
             credentials = true;
         }
         if let Some(basic) = &request.basic {
-            let (user, password) = (basic.user.resolve(&*values.secrets)?, basic.password.resolve(&*values.secrets)?);
+            let (user, password) = (values.secrets.resolve(&basic.user)?, values.secrets.resolve(&basic.password)?);
             let pair = STANDARD.encode(format!("{}:{}", user.expose_secret(), password.expose_secret()));
             headers.insert(AUTHORIZATION, header_value("basic", &format!("Basic {pair}"))?);
             credentials = true;
@@ -63,12 +63,12 @@ impl Filled {
             None => None,
             Some(Body::Json(json)) => {
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-                Some(json.fill(&values.run, &*values.secrets).map_err(unfilled)?.to_string().into())
+                Some(values.secrets.fill_json(json, &values.run).map_err(unfilled)?.to_string().into())
             }
             Some(Body::Form(fields)) => {
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
                 for (name, value) in fields {
-                    let value = value.fill(&values.run, &*values.secrets).map_err(unfilled)?;
+                    let value = values.secrets.fill(value, &values.run).map_err(unfilled)?;
                     form.append_pair(name, value.expose_secret());
                 }
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -76,7 +76,7 @@ impl Filled {
             }
             Some(Body::Text(text)) => {
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
-                let text = text.fill(&values.run, &*values.secrets).map_err(unfilled)?;
+                let text = values.secrets.fill(text, &values.run).map_err(unfilled)?;
                 Some(Bytes::copy_from_slice(text.expose_secret().as_bytes()))
             }
         };
@@ -164,7 +164,7 @@ impl Expected {
         let body = expect
             .body
             .iter()
-            .map(|(path, value)| Ok((path.clone(), value.fill(&values.run, &*values.secrets).map_err(unfilled)?)));
+            .map(|(path, value)| Ok((path.clone(), values.secrets.fill_json(value, &values.run).map_err(unfilled)?)));
         Ok(Self {
             status: expect.status.clone(),
             headers: headers.collect::<Result<_, Fault>>()?,

@@ -5,6 +5,7 @@
 //! | `http`, `exchange` | a request of HTTP, and how it is sent and held against what is expected |
 //! | `tcp`, `tls`, `dns` | a port, a handshake, a name |
 //! | `postgres`, `redis` | a database that answers |
+//! | `command` | a program that ends with 0 |
 //! | `smoke` | several requests, one after the other |
 //!
 //! A probe is filled in once ([`prepare`]): a secret that is missing is noticed before anything was changed. An answer
@@ -12,6 +13,7 @@
 //! are never mixed up.
 
 mod certificate;
+mod command;
 mod dns;
 mod exchange;
 mod http;
@@ -22,36 +24,26 @@ mod tcp;
 mod tls;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::{FillError, Health, Probe, ProbeKind, RenderError, SmokeStep, Template};
+use crate::config::{FillError, Health, Probe, ProbeKind, RenderError, SecretReader, SmokeStep, Template};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::health::{Grade, Sample};
 
 /// The most that is kept of why an answer was not good.
 const NOTE: usize = 300;
 
-/// Finds a secret by its variable's name.
-pub type FindSecret = dyn Fn(&str) -> Option<String> + Send + Sync;
-
 /// What templates may use, and where secrets are found.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Values {
     /// The values of the run.
     pub run: Value,
-    /// Finds a secret by its variable's name.
-    pub secrets: Arc<FindSecret>,
-}
-
-impl fmt::Debug for Values {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Values").field("run", &self.run).finish_non_exhaustive()
-    }
+    /// The secrets that the configuration names.
+    pub secrets: SecretReader,
 }
 
 impl Values {
@@ -115,6 +107,7 @@ pub struct Prepared {
     timeout: Duration,
     deadline: Duration,
     latency: Option<Duration>,
+    secrets: SecretReader,
     question: Box<dyn Question>,
 }
 
@@ -148,7 +141,8 @@ pub fn prepare(name: String, probe: &Probe, health: &Health, values: &Values) ->
         }
         ProbeKind::Redis(address) => Box::new(redis::Redis::fill(address, values)?),
         ProbeKind::Dns { name, expect } => Box::new(dns::Dns::fill(name, expect, values)?),
-        ProbeKind::Lambda { .. } | ProbeKind::Command { .. } => {
+        ProbeKind::Command { run, env } => Box::new(command::Command::fill(run, env, values)?),
+        ProbeKind::Lambda { .. } => {
             return Err(Fault::new(Code::NotBuilt, format!("the probe `{name}` is of a kind that is not built yet")));
         }
     };
@@ -161,6 +155,7 @@ pub fn prepare(name: String, probe: &Probe, health: &Health, values: &Values) ->
         timeout: probe.timeout.unwrap_or(health.timeout),
         deadline: health.deadline,
         latency: probe.latency,
+        secrets: values.secrets.clone(),
         question,
     })
 }
@@ -180,6 +175,7 @@ pub fn prepare_smoke(name: String, steps: &[SmokeStep], health: &Health, values:
         timeout: health.deadline,
         deadline: health.deadline,
         latency: None,
+        secrets: values.secrets.clone(),
         question: Box::new(question),
     })
 }
@@ -207,7 +203,8 @@ impl Prepared {
                 None => (Grade::Pass, None, good.warning),
             },
         };
-        let note = note.map(|note| note.chars().take(NOTE).collect());
+        // An answer may repeat what it was sent.
+        let note = note.map(|note| self.secrets.redact(&note).chars().take(NOTE).collect());
         let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
         Answer { sample: Sample { probe: self.name.clone(), grade, ms, attempts: 1, note }, warning }
     }

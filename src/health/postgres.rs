@@ -27,7 +27,7 @@ impl Postgres {
         expect: Option<&Template>,
         values: &Values,
     ) -> Result<Self, Fault> {
-        let address = database.resolve(&*values.secrets)?;
+        let address = values.secrets.resolve(database)?;
         // What sqlx says of an address may quote it.
         let options = PgConnectOptions::from_str(address.expose_secret()).map_err(|_| {
             Fault::new(Code::ConfigurationInvalid, format!("{database} holds no address of a PostgreSQL database"))

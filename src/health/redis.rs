@@ -22,7 +22,7 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) fn fill(address: &Secret, values: &Values) -> Result<Self, Fault> {
-        let text = address.resolve(&*values.secrets)?;
+        let text = values.secrets.resolve(address)?;
         let wrong = || {
             Fault::new(Code::ConfigurationInvalid, format!("{address} holds no address of a Redis server"))
                 .with_fix("let it hold `redis://host:port` or `rediss://user:password@host:port`")
@@ -35,6 +35,7 @@ impl Redis {
         };
         let decoded = |text: &str| percent_decoded(text).map(SecretString::from);
         let login = url.password().map(|password| {
+            values.secrets.hide(password);
             let user = Some(url.username()).filter(|user| !user.is_empty()).and_then(decoded);
             user.into_iter().chain(decoded(password)).collect()
         });

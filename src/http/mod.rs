@@ -3,6 +3,8 @@
 //! Registries, GitHub, deployment APIs, probes and channels all send through [`execute`], so that timeouts, the TLS
 //! provider, proxies and the cap on bodies are decided once.
 
+pub mod retry_after;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};

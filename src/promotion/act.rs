@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::{Deployed, Release, Running};
 use super::digest::Digest;
 use super::fault::Code;
+use super::identity::DeploymentId;
 use super::image::{Reference, Repository, Tag};
 
 /// Something that a stage is about to do to the world.
@@ -38,6 +40,32 @@ pub enum Act {
         /// The tags.
         moves: Vec<TagMove>,
     },
+    /// Put a service's candidate in place by its driver.
+    Deploy {
+        /// The service.
+        service: String,
+        /// The driver.
+        driver: String,
+        /// What is put in place.
+        to: Box<Release>,
+        /// What ran before, as the driver said; empty where it cannot tell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        from: Vec<Running>,
+        /// What is put back when this run takes the deployment back; none where nothing is known of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Box<Release>>,
+    },
+    /// Put back what a service was before a deployment.
+    RollBackDeployment {
+        /// The service.
+        service: String,
+        /// The driver.
+        driver: String,
+        /// What is put back.
+        to: Box<Release>,
+        /// The run whose deployment is taken back.
+        undoes: DeploymentId,
+    },
 }
 
 /// One tag's move.
@@ -66,7 +94,7 @@ impl Act {
     pub const fn changes_the_world(&self) -> bool {
         match self {
             Self::CopyContent { .. } | Self::KeepPrevious { .. } => false,
-            Self::MoveTags { .. } => true,
+            Self::MoveTags { .. } | Self::Deploy { .. } | Self::RollBackDeployment { .. } => true,
         }
     }
 
@@ -77,6 +105,8 @@ impl Act {
             Self::CopyContent { .. } => "copy-content",
             Self::KeepPrevious { .. } => "keep-previous",
             Self::MoveTags { .. } => "move-tags",
+            Self::Deploy { .. } => "deploy",
+            Self::RollBackDeployment { .. } => "roll-back-deployment",
         }
     }
 }
@@ -95,6 +125,15 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         found: bool,
     },
+    /// The release is in place, and runs as far as the driver can tell.
+    Deployed(Box<Deployed>),
+    /// It was refused, and nothing was changed.
+    NotBegun {
+        /// Why.
+        code: Code,
+        /// The same in words.
+        message: String,
+    },
     /// It was not done, or not wholly.
     Failed {
         /// Why.
@@ -108,7 +147,16 @@ impl Outcome {
     /// Whether the act was done.
     #[must_use]
     pub const fn is_done(&self) -> bool {
-        !matches!(self, Self::Failed { .. })
+        !matches!(self, Self::Failed { .. } | Self::NotBegun { .. })
+    }
+
+    /// Why it was not done.
+    #[must_use]
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Failed { code, .. } | Self::NotBegun { code, .. } => Some(*code),
+            _ => None,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Act, Outcome};
 use super::candidate::ImageFacts;
 use super::check::Finding;
+use super::deployment::Handle;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::health::{Health, Phase, Sample, Watched};
@@ -422,6 +423,13 @@ pub enum Event {
         /// What.
         act: Act,
     },
+    /// An act has begun, and goes on elsewhere: this is how it is followed.
+    Begun {
+        /// The intent's place in the run.
+        intent: u64,
+        /// How it is followed.
+        handle: Box<Handle>,
+    },
     /// What became of an intent.
     Settled {
         /// The intent's place in the run.
@@ -529,6 +537,7 @@ impl Event {
             Self::LeaseTaken { .. } => "lease-taken",
             Self::LeaseReleased { .. } => "lease-released",
             Self::Intent { .. } => "intent",
+            Self::Begun { .. } => "begun",
             Self::Settled { .. } => "settled",
             Self::Probed { .. } => "probed",
             Self::BecameReady => "became-ready",

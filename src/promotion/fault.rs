@@ -381,6 +381,42 @@ catalogue! {
     /// The connection over SSH broke while a command ran: what became of the command is not known.
     SshBroken = "ssh-broken", Network, High, Failed,
         "look at the host; what was begun there may or may not have been done";
+    /// A driver says that the deployment has failed.
+    DeploymentFailed = "deployment-failed", Validation, Critical, Failed,
+        "read what the driver says and the deployment's log, then promote again";
+    /// It is not known whether a deployment was begun, or how it has ended.
+    DeploymentUncertain = "deployment-uncertain", Network, Critical, Inconclusive,
+        "look where it is deployed to what runs there; then promote again, or roll back";
+    /// A deployment did not end in time.
+    DeploymentTimedOut = "deployment-timed-out", Timeout, Critical, Failed,
+        "look where it is deployed to what it waits for, or raise the driver's `timeout`";
+    /// What a driver deploys to cannot be reached.
+    DriverUnreachable = "driver-unreachable", Network, High, Failed,
+        "check the address, the network, the proxy and the certificate; in a container `localhost` is the container itself";
+    /// What a driver deploys to does not accept who we are.
+    DriverRefused = "driver-refused", Authentication, Critical, Failed,
+        "check the credentials under `deploy`, and that the step is given their variables under `env:`";
+    /// What a driver deploys to knows us, and does not let us.
+    DriverDenied = "driver-denied", Permission, Critical, Failed,
+        "grant what the deployment needs to the account under `deploy`";
+    /// What a driver deploys to does not have what is named.
+    DriverAbsent = "driver-absent", Validation, Critical, Failed,
+        "check the names under `deploy`: they must exist where it is deployed to";
+    /// What a driver deploys to fails, or throttles, after every retry.
+    DriverFailed = "driver-failed", Network, High, Failed,
+        "look at the state of what is deployed to; the run can simply be repeated";
+    /// What a driver deploys to answers something that it should not.
+    DriverNonsense = "driver-nonsense", Network, Critical, Failed,
+        "check the address and the pointers under `deploy`, and that no proxy or login page answers in its place";
+    /// Another release runs than the one that should.
+    RunningDiffers = "running-differs", Validation, Critical, Failed,
+        "find out what has changed it, then promote or roll back so that what runs is what is recorded";
+    /// Nothing is known that could be put back.
+    NothingToGoBackTo = "nothing-to-go-back-to", Validation, High, Failed,
+        "nothing is known to have run before: put the service in order by hand, or promote a release that works";
+    /// A deployment could not be taken back.
+    TakeBackFailed = "take-back-failed", Unknown, Critical, RollbackFailed,
+        "a human is needed: put back by hand what ran before, as the fault names it";
     /// A defect of this program.
     Defect = "defect", Unknown, Critical, Failed,
         "report it, with the deployment id and the log";

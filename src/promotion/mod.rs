@@ -5,6 +5,7 @@ mod answer;
 pub mod approval;
 pub mod candidate;
 pub mod check;
+pub mod deployment;
 pub mod digest;
 pub mod environment_review;
 pub mod event;

@@ -75,7 +75,13 @@ pub fn ending(run: &Run) -> Ending {
         return Ending { state: State::CompletedSuccessfully, exit: Exit::Done, reason: None };
     }
     let reason = run.decisive_fault().map(|fault| fault.code);
-    if reason.is_some_and(|code| code.exit() == Exit::Inconclusive) {
+    match run.took_back() {
+        Some(true) => return Ending { state: State::RolledBack, exit: Exit::RolledBack, reason },
+        Some(false) => return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason },
+        None => {}
+    }
+    let untold = reason.is_some_and(|code| code == Code::DeploymentUncertain || code.exit() == Exit::Inconclusive);
+    if untold {
         return Ending { state: State::Inconclusive, exit: Exit::Inconclusive, reason };
     }
     let exit = match reason {

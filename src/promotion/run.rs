@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::act::{Act, CopyStats, Outcome};
 use super::candidate::ImageFacts;
 use super::check::{Finding, Verdict};
+use super::deployment::{Deployed, Handle};
 use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
@@ -115,8 +116,10 @@ pub struct Candidate {
     pub facts: Option<ImageFacts>,
     /// What was done to bring its content.
     pub copied: Option<CopyStats>,
-    /// Whether its tags were moved (or found in place).
+    /// Whether its tags were moved (or found in place), and not put back since.
     pub moved: bool,
+    /// How it was deployed, unless that was taken back since.
+    pub deployed: Option<Deployed>,
 }
 
 /// Failed checks that were overruled.
@@ -137,6 +140,8 @@ pub struct Intended {
     pub stage: Stage,
     /// What was to be done.
     pub act: Act,
+    /// How it is followed, where it goes on elsewhere.
+    pub begun: Option<Handle>,
     /// What became of it.
     pub outcome: Option<Outcome>,
 }
@@ -334,7 +339,7 @@ impl Run {
             Event::Inspected { service, .. } if self.candidate(service).is_none() => {
                 Err(format!("{service} is not in this run"))
             }
-            Event::Settled { intent, .. } => match self.intents.get(intent) {
+            Event::Begun { intent, .. } | Event::Settled { intent, .. } => match self.intents.get(intent) {
                 None => Err(format!("there is no intent {intent}")),
                 Some(Intended { outcome: Some(_), .. }) => Err(format!("intent {intent} is settled")),
                 Some(_) => Ok(()),
@@ -409,7 +414,13 @@ impl Run {
             Event::LeaseTaken { token } => self.lease = Some(*token),
             Event::LeaseReleased { .. } => self.lease = None,
             Event::Intent { stage, act } => {
-                self.intents.insert(record.seq, Intended { stage: *stage, act: act.clone(), outcome: None });
+                self.intents
+                    .insert(record.seq, Intended { stage: *stage, act: act.clone(), begun: None, outcome: None });
+            }
+            Event::Begun { intent, handle } => {
+                if let Some(intended) = self.intents.get_mut(intent) {
+                    intended.begun = Some((**handle).clone());
+                }
             }
             Event::Settled { intent, outcome } => self.settle(*intent, outcome),
             Event::Probed { phase, samples } => self.health.take_in(*phase, samples),
@@ -454,14 +465,22 @@ impl Run {
     fn settle(&mut self, intent: u64, outcome: &Outcome) {
         let Some(intended) = self.intents.get_mut(&intent) else { return };
         intended.outcome = Some(outcome.clone());
+        // Tags that are moved after they were put in place are put back.
+        let in_place = intended.stage <= Stage::Copy;
         match (&intended.act.clone(), outcome) {
             (Act::CopyContent { service, .. }, Outcome::ContentCopied(stats)) => {
                 self.change(service, |candidate| candidate.copied = Some(stats.clone()));
             }
             (Act::MoveTags { moves }, Outcome::TagsMoved { .. }) => {
                 for one in moves {
-                    self.change(&one.service, |candidate| candidate.moved = true);
+                    self.change(&one.service, |candidate| candidate.moved = in_place);
                 }
+            }
+            (Act::Deploy { service, .. }, Outcome::Deployed(deployed)) => {
+                self.change(service, |candidate| candidate.deployed = Some((**deployed).clone()));
+            }
+            (Act::RollBackDeployment { service, .. }, Outcome::Deployed(_)) => {
+                self.change(service, |candidate| candidate.deployed = None);
             }
             _ => {}
         }
@@ -500,6 +519,34 @@ impl Run {
     /// The intents whose outcome is not known.
     pub fn unsettled(&self) -> impl Iterator<Item = (u64, &Intended)> {
         self.intents.iter().filter(|(_, intended)| intended.outcome.is_none()).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// The last time that a service's deployment was begun, or was to be: the intent's place.
+    #[must_use]
+    pub fn deployment(&self, service: &str) -> Option<(u64, &Intended)> {
+        let is_its = |act: &Act| matches!(act, Act::Deploy { service: its, .. } if its == service);
+        self.intents.iter().rev().find(|(_, intended)| is_its(&intended.act)).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// The last time that a service's deployment was taken back, or was to be: the intent's place.
+    #[must_use]
+    pub fn taking_back(&self, service: &str) -> Option<(u64, &Intended)> {
+        let is_its = |act: &Act| matches!(act, Act::RollBackDeployment { service: its, .. } if its == service);
+        self.intents.iter().rev().find(|(_, intended)| is_its(&intended.act)).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// Whether this run has taken back what it had deployed: all of it, or not all. `None` where it did not begin to.
+    #[must_use]
+    pub fn took_back(&self) -> Option<bool> {
+        let takes_back = |intended: &&Intended| match intended.act {
+            Act::RollBackDeployment { .. } => true,
+            Act::MoveTags { .. } => intended.stage > Stage::Copy,
+            _ => false,
+        };
+        let mut begun = self.intents.values().filter(takes_back).peekable();
+        begun.peek()?;
+        let left = self.candidates.iter().any(|candidate| candidate.deployed.is_some());
+        Some(!left && begun.all(|intended| intended.outcome.as_ref().is_some_and(Outcome::is_done)))
     }
 
     /// Whether something was, or may have been, done to the world: from then on the run never abandons.

@@ -3,6 +3,7 @@
 use super::{health, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::{Finding, Verdict};
+use crate::promotion::deployment::Deployed;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
@@ -43,6 +44,16 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
         }
         Event::LeaseTaken { token } => vec![format!("{} is ours (token {token})", run.opening.environment)],
         Event::Intent { act, .. } => intent(act),
+        Event::Begun { intent, handle } => run
+            .intents
+            .get(intent)
+            .map(|intended| {
+                let name = handle.id.as_deref().unwrap_or("what was begun");
+                let url = handle.url.as_deref().map(|url| format!(": {}", line(url, MAX))).unwrap_or_default();
+                format!("{}: {} goes on{url}", intended.act.name(), line(name, 200))
+            })
+            .into_iter()
+            .collect(),
         Event::Settled { intent, outcome } => {
             run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
         }
@@ -108,6 +119,14 @@ fn intent(act: &Act) -> Vec<String> {
         Act::CopyContent { service, from, to } => vec![format!("{service}: bringing {from} to {to}")],
         Act::KeepPrevious { service, tag, digest, .. } => vec![format!("{service}: keeping {digest} as {tag}")],
         Act::MoveTags { moves } => moves.iter().map(moving).collect(),
+        Act::Deploy { service, driver, to, from, .. } => {
+            let from: Vec<String> = from.iter().map(|one| line(&one.to_string(), 200)).collect();
+            let from = if from.is_empty() { String::new() } else { format!(", where {} runs", from.join(", ")) };
+            vec![format!("{service}: deploying {} by {driver}{from}", line(&to.to_string(), 200))]
+        }
+        Act::RollBackDeployment { service, driver, to, .. } => {
+            vec![format!("{service}: putting back {} by {driver}", line(&to.to_string(), 200))]
+        }
     }
 }
 
@@ -129,6 +148,20 @@ fn settled(act: &Act, outcome: &Outcome) -> Vec<String> {
         Outcome::PreviousKept => Vec::new(),
         Outcome::TagsMoved { found: true } => vec!["the tags were moved by an earlier visit".to_owned()],
         Outcome::TagsMoved { found: false } => vec!["the tags are moved".to_owned()],
-        Outcome::Failed { message, .. } => vec![format!("{} failed: {}", act.name(), line(message, MAX))],
+        Outcome::Deployed(deployed) => self::deployed(act, deployed),
+        Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. } => {
+            vec![format!("{} failed: {}", act.name(), line(message, MAX))]
+        }
     }
+}
+
+fn deployed(act: &Act, deployed: &Deployed) -> Vec<String> {
+    let (Act::Deploy { service, .. } | Act::RollBackDeployment { service, .. }) = act else { return Vec::new() };
+    let what = if deployed.found { "was deployed by an earlier visit" } else { "is deployed" };
+    let mut told: Vec<String> = deployed.running.iter().map(|one| line(&one.to_string(), 200)).collect();
+    told.extend(deployed.version.as_deref().map(|version| format!("version {}", line(version, 200))));
+    told.extend(deployed.state.as_deref().map(|state| line(state, 100)));
+    told.extend(deployed.message.as_deref().map(|message| line(message, MAX)));
+    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join("; ")) };
+    vec![format!("{service} {what}{told}")]
 }

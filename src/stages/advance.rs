@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
-use super::{approval, conditions, copy, report, validation, verification};
+use super::{approval, conditions, copy, deployment, report, validation, verification};
 use crate::ledger::{Heartbeat, Standing};
 use crate::promotion::event::{Decision, Event};
 use crate::promotion::fault::{Code, Fault, Severity};
@@ -132,7 +132,8 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Approval => Box::pin(approval::run(work)).await,
         Stage::Validation => Box::pin(validation::run(work)).await,
         Stage::Copy => Box::pin(copy::run(work)).await,
-        Stage::Migration | Stage::Deployment => Ok(Outcome::not_configured()),
+        Stage::Migration => Ok(Outcome::not_configured()),
+        Stage::Deployment => Box::pin(deployment::run(work)).await,
         Stage::Verification => Box::pin(verification::run(work)).await,
         Stage::Report => report::run(work).await,
     };

@@ -13,6 +13,9 @@ pub trait Audience: Send + Sync + fmt::Debug {
     /// An event was recorded; `run` has taken it in.
     fn heard(&self, run: &Run, record: &Record);
 
+    /// Something that belongs into the log of the run's stage, and is in no event: what a driver said (untrusted).
+    fn said(&self, _run: &Run, _text: &str) {}
+
     /// Work is going on; said often, and kept nowhere.
     fn progress(&self, text: &str);
 }
@@ -31,6 +34,12 @@ impl Audience for Audiences {
     fn heard(&self, run: &Run, record: &Record) {
         for one in &self.0 {
             one.heard(run, record);
+        }
+    }
+
+    fn said(&self, run: &Run, text: &str) {
+        for one in &self.0 {
+            one.said(run, text);
         }
     }
 

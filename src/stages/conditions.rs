@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::drivers::{deployed_services, driver_of, order, planned_release};
 use super::target::Route;
 use super::targets;
 use super::work::{Outcome, Trouble, Work};
@@ -63,6 +64,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     work.visit
         .record(vec![Event::Planned { plan: Box::new(plan), hash, estimate }, Event::Checked { findings }])
         .await?;
+    check_orders(work)?;
     Ok(Outcome::done())
 }
 
@@ -101,13 +103,15 @@ async fn source_digest(work: &Work<'_>, route: &Route, known: Option<Digest>) ->
 }
 
 /// Whether every target has its digest already. Tags that never move cannot be looked for before the image was looked
-/// at; that they were made is then known from the run that made them.
+/// at, and what runs is more than a tag tells; that they were made, and that it was deployed, is then known from the last
+/// run that changed the environment, if that ended well.
 async fn nothing_to_do(work: &Work<'_>, resolved: &[Resolved]) -> Result<bool, Fault> {
     let without_image = work.target.services.iter().any(|service| service.image.is_none());
     if without_image || resolved.iter().any(|one| one.previous.as_ref() != Some(&one.digest)) {
         return Ok(false);
     }
-    for one in resolved.iter().filter(|one| !one.route.immutable.is_empty()) {
+    let deployed = deployed_services(work);
+    for one in resolved.iter().filter(|one| !one.route.immutable.is_empty() || deployed.contains(&one.service)) {
         let run = work.visit.run();
         let filter = Filter {
             scope: Some(run.opening.scope.clone()),
@@ -222,6 +226,9 @@ fn plan(
 /// The stages that have something to do.
 fn stages(work: &Work<'_>) -> Vec<Stage> {
     let mut stages = vec![Stage::Validation, Stage::Copy];
+    if !deployed_services(work).is_empty() {
+        stages.push(Stage::Deployment);
+    }
     if work.target.services.iter().any(|service| work.target.settings(&service.name).health.is_some()) {
         stages.push(Stage::Verification);
     }
@@ -259,6 +266,20 @@ async fn look(work: &Work<'_>, resolved: &[Resolved]) -> Result<Vec<Finding>, Tr
         },
     );
     Ok(all(join_all(looks).await)?.into_iter().flatten().collect())
+}
+
+/// Sees that every deployment can be ordered, so that nobody is asked about something that cannot be deployed.
+fn check_orders(work: &mut Work<'_>) -> Result<(), Trouble> {
+    let mut faults = Vec::new();
+    for service in deployed_services(work) {
+        let release = planned_release(work, &service);
+        let checked = driver_of(work, &service).and_then(|driver| {
+            let Some(driver) = driver else { return Ok(()) };
+            driver.check(&order(work, &service, release, None, String::new()))
+        });
+        faults.extend(checked.err().map(|fault| fault.about(&service)));
+    }
+    Trouble::unless_none(faults)
 }
 
 /// All results, or all faults.

@@ -4,11 +4,19 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
+
 use super::audience::Audience;
 use crate::promotion::event::{Event, Record};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
+use crate::promotion::stage::Stage;
+use crate::promotion::state::State;
+use crate::promotion::untrusted::line;
 use crate::report::lines::lines;
+
+/// How much of a line that others wrote is in a log.
+const SAID: usize = 2000;
 
 /// Writes the log of each stage into the run's folder.
 #[derive(Debug)]
@@ -23,6 +31,17 @@ impl StageLogs {
         Self { folder: folder.to_owned() }
     }
 
+    fn write(&self, run: &Run, at: DateTime<Utc>, lines: impl Iterator<Item = String>) {
+        let Some(name) = log_of(run) else { return };
+        let text: String = lines.map(|line| format!("{} {line}\n", at.format("%Y-%m-%dT%H:%M:%S%.3fZ"))).collect();
+        if !text.is_empty()
+            && let Err(error) = self.append(&run.id, name, &text)
+        {
+            // The ledger has everything; a log that cannot be written is no reason to stop.
+            tracing::warn!(log = name, %error, "the log of {name} cannot be written: {error}");
+        }
+    }
+
     fn append(&self, run: &DeploymentId, stage: &str, text: &str) -> std::io::Result<()> {
         let folder = self.folder.join(run.as_str());
         fs::create_dir_all(&folder)?;
@@ -33,20 +52,21 @@ impl StageLogs {
 
 impl Audience for StageLogs {
     fn heard(&self, run: &Run, record: &Record) {
-        let Some(stage) = run.stages.last().map(|stage| stage.stage) else { return };
-        let mut text = String::new();
-        for line in headline(record).into_iter().chain(lines(run, record)) {
-            text.push_str(&format!("{} {line}\n", record.at.format("%Y-%m-%dT%H:%M:%S%.3fZ")));
-        }
-        if !text.is_empty()
-            && let Err(error) = self.append(&run.id, stage.name(), &text)
-        {
-            // The ledger has everything; a log that cannot be written is no reason to stop.
-            tracing::warn!(%stage, %error, "the log of stage {stage} cannot be written: {error}");
-        }
+        self.write(run, record.at, headline(record).into_iter().chain(lines(run, record)));
+    }
+
+    fn said(&self, run: &Run, text: &str) {
+        self.write(run, Utc::now(), std::iter::once(line(text, SAID)));
     }
 
     fn progress(&self, _text: &str) {}
+}
+
+/// The name of the log that is written to now: the stage's, and one of its own for what is taken back.
+fn log_of(run: &Run) -> Option<&'static str> {
+    let stage = run.stages.last()?.stage;
+    let back = matches!(run.state, State::RollingBack | State::RolledBack | State::RollbackFailed);
+    Some(if back && stage < Stage::Report { "rollback" } else { stage.name() })
 }
 
 fn headline(record: &Record) -> Option<String> {

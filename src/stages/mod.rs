@@ -2,13 +2,14 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `verification`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `verification`, `report` | the stages |
+//! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
 //! | `promote`, `recover`, `audit` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
 //! | `sources`, `targets` | that the world is still as the run knows it |
-//! | `secrets`, `status` | what the configuration names, and what GitHub is shown |
+//! | `status` | what GitHub is shown |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
@@ -18,6 +19,9 @@ pub mod audience;
 pub mod audit;
 mod conditions;
 mod copy;
+mod deployment;
+mod drivers;
+mod driving;
 pub mod files;
 mod lease;
 pub mod logs;
@@ -27,9 +31,9 @@ mod promote;
 mod recover;
 mod report;
 pub mod request;
-pub mod secrets;
 mod sources;
 mod status;
+mod take_back;
 pub mod target;
 mod targets;
 mod validation;

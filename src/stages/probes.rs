@@ -86,7 +86,7 @@ fn group(work: &Work<'_>, health: &Health, services: &[&str], several: bool) -> 
 
 fn values(work: &Work<'_>, run: &Run, service: &str) -> Values {
     let run = super::values::of(run, service, work.request.version.as_deref());
-    Values { run: serde_json::Value::Object(run), secrets: work.tools.secrets.by_name() }
+    Values { run: serde_json::Value::Object(run), secrets: work.tools.secrets.clone() }
 }
 
 /// Whether a probe's templates use what each service has its own of.

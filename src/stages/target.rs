@@ -17,6 +17,8 @@ const BUILT: &[&str] = &[
     "from-tag",
     "tag",
     "immutable-tags",
+    "deploy.command",
+    "deploy.http",
     "repository",
     "gates.lock",
     "github.status",
@@ -29,8 +31,10 @@ const BUILT: &[&str] = &[
     "health.probes.*.bearer",
     "health.probes.*.body",
     "health.probes.*.certificate",
+    "health.probes.*.command",
     "health.probes.*.critical",
     "health.probes.*.dns",
+    "health.probes.*.env",
     "health.probes.*.expect-headers",
     "health.probes.*.form",
     "health.probes.*.headers",
@@ -106,6 +110,8 @@ pub struct Service {
     pub name: String,
     /// Its image and where it goes; none for a service without one.
     pub image: Option<Route>,
+    /// The services that are deployed before it.
+    pub needs: Vec<String>,
 }
 
 /// The way of an image.
@@ -162,7 +168,7 @@ impl Target {
             .map(|name| {
                 let image = configuration.services()[name].image.as_ref();
                 let route = image.map(|repository| route(request, environment, name, repository)).transpose()?;
-                Ok(Service { name: name.clone(), image: route })
+                Ok(Service { name: name.clone(), image: route, needs: configuration.services()[name].needs.clone() })
             })
             .collect::<Result<_, Fault>>()?;
         Ok(Self {
@@ -207,7 +213,7 @@ impl Target {
         refuse_same(&route)?;
         let environment = repository.tagged(tag).to_string();
         Ok(Self {
-            services: vec![Service { name: repository.path().to_owned(), image: Some(route) }],
+            services: vec![Service { name: repository.path().to_owned(), image: Some(route), needs: Vec::new() }],
             settings: Environment::without_configuration(&environment),
             environment,
             configuration: None,
@@ -218,8 +224,11 @@ impl Target {
     /// The target of a run whose plan is all that is known of it.
     #[must_use]
     pub fn planned(plan: &Plan) -> Self {
-        let services =
-            plan.candidates.iter().map(|planned| Service { name: planned.service.clone(), image: None }).collect();
+        let services = plan
+            .candidates
+            .iter()
+            .map(|planned| Service { name: planned.service.clone(), image: None, needs: Vec::new() })
+            .collect();
         Self {
             environment: plan.environment.clone(),
             services,

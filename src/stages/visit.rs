@@ -75,6 +75,11 @@ impl Visit {
         self.fence.as_ref()
     }
 
+    /// Says something for the stage's log alone.
+    pub(super) fn say(&self, text: &str) {
+        self.audience.said(&self.run, text);
+    }
+
     /// Writes under this lease from now on.
     pub(super) fn hold(&mut self, fence: Option<Fence>) {
         self.fence = fence;

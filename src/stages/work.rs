@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::drivers::Known;
 use super::request::Request;
-use super::secrets::Secrets;
 use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
 use crate::checks::{self, Depth, Evidence, Subject};
+use crate::config::SecretReader;
+use crate::deploy::Kit;
 use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
+use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
 
@@ -29,13 +32,23 @@ pub struct Tools {
     /// GitHub, where there is a token and a repository.
     pub hub: Option<Hub>,
     /// The configuration's secrets.
-    pub secrets: Secrets,
+    pub secrets: SecretReader,
     /// The workspace, where the files are that the configuration names.
     pub workspace: PathBuf,
+    /// How patiently requests are tried again.
+    pub retry: RetryPolicy,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
     pub deadline: Option<Instant>,
+}
+
+impl Tools {
+    /// What drivers are built with.
+    #[must_use]
+    pub(super) fn kit(&self) -> Kit {
+        Kit { secrets: self.secrets.clone(), retry: self.retry, workspace: self.workspace.clone() }
+    }
 }
 
 /// One visit's work: the run in our hands, what it is asked, where it goes, and with which tools.
@@ -62,6 +75,8 @@ pub(super) struct Seen {
     evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
+    /// The drivers that were built.
+    pub drivers: Vec<Known>,
 }
 
 impl Seen {

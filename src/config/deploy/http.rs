@@ -51,6 +51,8 @@ pub struct HttpDriver {
     pub idempotency_header: String,
     /// The header that carries the fencing token.
     pub fencing_header: String,
+    /// Whether the API takes two calls with the same idempotency key for one.
+    pub idempotent: bool,
     /// Puts the candidate in place.
     pub promote: Call,
     /// Puts an earlier version in place; none where `promote` does that too.
@@ -102,6 +104,9 @@ section! {
         /// The header that carries the fencing token, which grows with every run that takes the environment. Default:
         /// `x-fencing-token`.
         default("x-fencing-token".to_owned()) fencing_header: Lit<HeaderName> => String,
+        /// Whether the API takes two calls with the same idempotency key for one: a call whose answer was lost is then
+        /// sent again. Default: `false`; such a run ends inconclusive.
+        default(false) idempotent: bool => bool,
         /// The call that puts the candidate in place.
         required promote: In<Deployment, RawCall> => Call,
         /// The call that puts an earlier version in place; `digest` and `version` are then those of the target.
@@ -130,6 +135,7 @@ fn http(keys: HttpKeys, _: &[String], _: &Path, _: &mut Checker<'_>) -> Option<H
         headers: keys.headers,
         idempotency_header: keys.idempotency_header,
         fencing_header: keys.fencing_header,
+        idempotent: keys.idempotent,
         promote: keys.promote,
         rollback: keys.rollback,
         status: keys.status,

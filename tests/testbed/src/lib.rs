@@ -11,6 +11,7 @@
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
+//! | [`deployment_api`] | a deployment API with a memory |
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
@@ -31,6 +32,7 @@ mod child;
 pub mod client;
 mod connector;
 pub mod contract;
+pub mod deployment_api;
 pub mod digest;
 pub mod docker;
 pub mod docker_registry;
