@@ -38,7 +38,7 @@ impl Question for Command {
             Ok(ended) if ended.is_good() => Ok(Good::default()),
             Ok(ended) => Err(Miss::Failed(format!("{} {}", program.name(), ended.told()))),
             // The program itself is ours.
-            Err(error @ ProcessError::TooLate { .. }) => Err(Miss::Failed(error.to_string())),
+            Err(error @ ProcessError::TimedOut { .. }) => Err(Miss::Failed(error.to_string())),
             Err(error) => Err(Miss::Ours(error.to_string())),
         }
     }
