@@ -13,7 +13,9 @@
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`health`] | probes: questions to what was deployed, and what their answers came to |
+//! | [`gates`] | what must hold before anything is changed: one file for each gate |
 //! | [`github`] | GitHub: one client, one file for each resource |
+//! | [`pace`] | how often others are asked whether something has changed |
 //! | [`deploy`] | the drivers that put releases in place |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
@@ -26,11 +28,13 @@ pub mod action;
 pub mod checks;
 pub mod config;
 mod crashpoint;
+pub mod gates;
 pub mod deploy;
 pub mod github;
 pub mod health;
 pub mod http;
 pub mod ledger;
+pub mod pace;
 pub mod process;
 pub mod promotion;
 pub mod registry;

@@ -7,6 +7,7 @@ use crate::promotion::event::{Conclusion, Event, Record};
 use crate::promotion::fault::{Fault, Severity};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
+use crate::promotion::untrusted::line;
 use crate::report::lines::lines;
 use crate::stages::audience::Audience;
 
@@ -77,6 +78,10 @@ impl Audience for Console {
             Event::RunEnded { state, .. } => self.printer.text(&format!("{}: {state}", run.id)),
             _ => self.say(&lines(run, record)),
         }
+    }
+
+    fn waiting(&self, text: &str) {
+        self.printer.text(&format!("  {}", line(text, 1000)));
     }
 
     fn progress(&self, text: &str) {

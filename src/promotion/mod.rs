@@ -3,6 +3,7 @@
 pub mod act;
 mod answer;
 pub mod approval;
+pub mod asking;
 pub mod candidate;
 pub mod check;
 pub mod deployment;
@@ -11,6 +12,7 @@ pub mod environment_review;
 pub mod event;
 pub mod fault;
 pub mod health;
+pub mod gate;
 pub mod identity;
 pub mod image;
 pub mod login;

@@ -206,7 +206,9 @@ async fn settle(visit: &mut Visit, tools: &Tools) -> Result<(), Fault> {
     let target = Target::planned(&plan);
     open::begin(visit, &request).await?;
     let told = tools.registries.traffic();
-    let mut work = Work { visit, request: &request, target: &target, tools, seen: Seen::default(), told };
+    let told_of_github = tools.asked_of_github();
+    let mut work =
+        Work { visit, request: &request, target: &target, tools, seen: Seen::default(), told, told_of_github };
     advance(&mut work).await
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testbed::postgres::{Database, Pool, Postgres};
 use tidegate::ledger::{Ledger, LedgerAddress, connect};
 
-const DERIVED: [&str; 6] = ["run", "candidate", "fault", "lease", "counter", "outbox"];
+const DERIVED: [&str; 7] = ["run", "candidate", "fault", "bad_digest", "lease", "counter", "outbox"];
 
 /// A database of its own for one test.
 pub(crate) enum Place {
