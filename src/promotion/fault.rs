@@ -285,6 +285,12 @@ catalogue! {
     /// It cannot be told whether what was deployed lives.
     HealthUnknown = "health-unknown", Unknown, High, Inconclusive,
         "look at the service yourself; set right what keeps it from being asked, then run `operation: verify`";
+    /// An environment stays on a version that does not live: it was not, or could not be, rolled back.
+    RollbackFailed = "rollback-failed", Validation, Critical, RollbackFailed,
+        "put the last good digest back by hand, and look what runs";
+    /// There is no digest that the environment could go back to.
+    NoWayBack = "no-way-back", Validation, Critical, Failed,
+        "name a digest in `digest`, or fix it forward";
     /// A probe that does not decide fails, or something should be known of one that passes.
     ProbeWarned = "probe-warned", Validation, Medium, Failed,
         "look at the probe in the report";

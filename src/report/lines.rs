@@ -87,6 +87,20 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
             run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
         }
         Event::Probed { phase, samples } => health::lines(run, *phase, samples),
+        Event::TargetChosen { service, digest, of, passed_over } => {
+            let of = of.as_ref().map(|run| format!(", of run {run}")).unwrap_or_default();
+            let mut told: Vec<String> = passed_over
+                .iter()
+                .map(|one| format!("{service}: not back to sha {}: {}", one.digest.short(), line(&one.because, MAX)))
+                .collect();
+            told.push(format!("{service}: back to {digest}{of}"));
+            told
+        }
+        Event::RollbackBegun { run } => vec![format!("it is taken back by run {run}")],
+        Event::RollbackEnded { good: true, to, .. } => {
+            to.iter().map(|(service, digest)| format!("{service} is back at {digest}")).collect()
+        }
+        Event::RollbackEnded { good: false, .. } => vec!["IT WAS NOT TAKEN BACK: a human is needed".to_owned()],
         Event::BecameReady => vec!["the new version answers".to_owned()],
         Event::WatchBegun { every_ms, probes } => vec![format!(
             "watching {}: {} ticks, one every {}",

@@ -168,6 +168,7 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         .iter()
         .rev()
         .find(|stage| matches!(stage.conclusion, Some(Conclusion::Failed | Conclusion::Errored)));
+    let back = single.and_then(|one| run.rollback.to.get(&one.service));
     let judged = run.health.verdict.is_some();
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
     let value = |name: &str, value: String| (name.to_owned(), value);
@@ -185,8 +186,8 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         value("approved-by", approved_by(run)),
         value("health", text(run.health.verdict.as_ref().map(|(health, _)| health as &dyn ToString))),
         value("success-rate", run.health.success_rate().filter(|_| judged).map(health::percent).unwrap_or_default()),
-        value("rolled-back", "false".to_owned()),
-        value("rollback-digest", String::new()),
+        value("rolled-back", (run.rollback.good == Some(true)).to_string()),
+        value("rollback-digest", text(back.map(|digest| digest as &dyn ToString))),
         value("failed-stage", text(failed.map(|stage| &stage.stage as &dyn ToString))),
         value(
             "error-category",

@@ -43,6 +43,11 @@ pub fn record(run: &Run) -> Value {
         "images": outputs::images(run),
         "health": run.health.verdict.as_ref().map(|(health, _)| health),
         "health_checks": health::record(run),
+        "rolls_back": run.opening.rolls_back,
+        "rollback": run.rollback.good.map(|good| json!({ "run": run.rollback.run, "good": good, "to": run.rollback.to })),
+        "rollback_targets": run.targets.iter().map(|(service, chosen)| json!({
+            "service": service, "digest": chosen.digest, "of": chosen.of, "passed_over": chosen.passed_over,
+        })).collect::<Value>(),
         "rollback_available": rollback_available(run),
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
         "gates": run.gates,

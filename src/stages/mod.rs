@@ -5,6 +5,7 @@
 //! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `verification`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
 //! | `promote`, `recover`, `audit` | the operations |
+//! | `rollback`, `way_back` | what was deployed is taken back by a run of its own; what that goes back to |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
@@ -32,6 +33,7 @@ mod promote;
 mod recover;
 mod report;
 pub mod request;
+mod rollback;
 mod sources;
 mod status;
 mod take_back;
@@ -41,6 +43,7 @@ mod validation;
 mod values;
 mod verification;
 mod visit;
+mod way_back;
 mod work;
 
 pub use open::interrupt;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::request::{Destination, Request};
 use crate::config::{ConfigErrors, Configuration, Environment, Settings, Template, unbuilt};
 use crate::promotion::digest::Digest;
+use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::{Reference, Repository, Tag};
 use crate::promotion::plan::Plan;
@@ -76,6 +77,9 @@ const BUILT: &[&str] = &[
     "insecure-registries",
     "registries",
     "retry",
+    "rollback.automatic",
+    "rollback.depth",
+    "rollback.lived",
     "services",
     "validate.age",
     "validate.command",
@@ -272,6 +276,21 @@ impl Target {
         self.known.iter().any(|known| known == service)
     }
 
+    /// The same for some of its services alone.
+    pub(super) fn only(&self, services: &[String]) -> Self {
+        let mut target = self.clone();
+        target.services.retain(|service| services.contains(&service.name));
+        target.unpin();
+        target
+    }
+
+    /// Nothing is said any more of what the candidates must be.
+    pub(super) fn unpin(&mut self) {
+        for route in self.services.iter_mut().filter_map(|service| service.image.as_mut()) {
+            route.pinned = None;
+        }
+    }
+
     /// A service of the run.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
@@ -295,7 +314,9 @@ fn route(request: &Request, environment: &Environment, service: &str, own: &Repo
         .with_fix("add `tag` to the environment"));
     };
     let tag = target.tag.clone().ok_or_else(|| Fault::defect("a target without a tag"))?;
-    let source = source(request, environment, service, own)?;
+    // A rollback comes from where it goes to.
+    let back = request.operation == Operation::Rollback;
+    let source = if back { target.clone() } else { source(request, environment, service, own)? };
     let route = Route {
         source,
         pinned: request.digest.clone(),
@@ -303,7 +324,9 @@ fn route(request: &Request, environment: &Environment, service: &str, own: &Repo
         tag,
         immutable: settings.immutable_tags.clone(),
     };
-    refuse_same(&route)?;
+    if !back {
+        refuse_same(&route)?;
+    }
     Ok(route)
 }
 

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "tests may give up with a clear message")]
 
 mod scene;
+mod taken_back;
 mod verdicts;
