@@ -23,7 +23,7 @@ use crate::stages::{self, Recovered, Recovery, Settling};
 /// What keeps it from being done, and is not in a run.
 pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     match desk.request.operation {
-        Operation::Promote | Operation::Plan | Operation::Rollback => promote(desk, book).await,
+        Operation::Promote | Operation::Plan | Operation::Rollback | Operation::Verify => promote(desk, book).await,
         Operation::Recover => recover(desk, book).await,
         Operation::Audit => audit(desk, book).await,
         operation @ (Operation::Rollback | Operation::Verify | Operation::Report | Operation::Watch) => {

@@ -291,6 +291,9 @@ catalogue! {
     /// There is no digest that the environment could go back to.
     NoWayBack = "no-way-back", Validation, Critical, Failed,
         "name a digest in `digest`, or fix it forward";
+    /// An environment is not what was verified there.
+    Drift = "drift", Validation, High, Failed,
+        "find out who changed it; then promote, or roll back, so that what runs is what was verified";
     /// A probe that does not decide fails, or something should be known of one that passes.
     ProbeWarned = "probe-warned", Validation, Medium, Failed,
         "look at the probe in the report";

@@ -68,6 +68,11 @@ fn headline(out: &mut String, run: &Run) {
         (Some(ended), _) if ended.exit == Exit::Done && operation == Operation::Rollback => {
             format!("✅ Rolled back {environment}")
         }
+        (Some(ended), _) if operation == Operation::Verify => match ended.exit {
+            Exit::Done => format!("✅ {environment} is what was verified there"),
+            Exit::Inconclusive => format!("❔ {environment}: it could not be told whether it lives"),
+            _ => format!("❌ {environment} is not what it should be"),
+        },
         (Some(ended), _) if ended.exit == Exit::Done => format!("✅ Promoted to {environment}"),
         (Some(_), State::Rejected) => format!("🚫 Promotion to {environment} was rejected"),
         (Some(_), State::Cancelled) => format!("🚫 Promotion to {environment} was cancelled"),

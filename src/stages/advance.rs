@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
-use super::{approval, conditions, copy, deployment, report, rollback, validation, verification, way_back};
+use super::{approval, conditions, copy, deployment, report, rollback, validation, verification, verify, way_back};
 use crate::ledger::{Heartbeat, Standing};
 use crate::promotion::event::{Conclusion, Decision, Event, Operation};
 use crate::promotion::fault::{Code, Fault, Severity};
@@ -73,9 +73,9 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
 }
 
 /// The lease is taken after the approval: a day of waiting must not keep others from an emergency. A run that has failed
-/// or has nothing to do needs none.
+/// or has nothing to do needs none, nor has one that only looks.
 fn needs_lease(work: &Work<'_>, stage: Stage) -> bool {
-    stage > Stage::Approval && stage < Stage::Report && work.visit.fence().is_none()
+    work.visit.run().opening.operation != Operation::Verify && stage > Stage::Approval && stage < Stage::Report && work.visit.fence().is_none()
 }
 
 fn too_late(stage: Stage) -> Fault {
@@ -121,7 +121,7 @@ async fn under<T>(heartbeat: Option<&Heartbeat>, work: impl Future<Output = Resu
 /// is what was validated before.
 fn is_work(work: &Work<'_>, stage: Stage) -> bool {
     let optional = match work.visit.run().opening.operation {
-        Operation::Rollback => !matches!(stage, Stage::Conditions | Stage::Report),
+        Operation::Rollback | Operation::Verify => !matches!(stage, Stage::Conditions | Stage::Report),
         _ => matches!(stage, Stage::Migration | Stage::Deployment | Stage::Verification),
     };
     !optional || work.visit.run().plan.as_ref().is_some_and(|(plan, _)| plan.includes(stage))
@@ -162,9 +162,12 @@ async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
 /// Runs a stage and records how it ended.
 async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
     begin(work, stage).await?;
-    let rollback = work.visit.run().opening.operation == Operation::Rollback;
+    let operation = work.visit.run().opening.operation;
+    let (rollback, verify) = (operation == Operation::Rollback, operation == Operation::Verify);
     let result = match stage {
         stage if !is_work(work, stage) => Ok(Outcome::not_configured()),
+        Stage::Conditions if verify => Box::pin(verify::conditions(work)).await,
+        Stage::Verification if verify => Box::pin(verify::run(work)).await,
         Stage::Conditions if rollback => Box::pin(way_back::run(work)).await,
         Stage::Deployment if rollback => Box::pin(way_back::redeploy(work)).await,
         // Boxed, because each is as large as all that it may do.

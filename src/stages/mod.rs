@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `verification`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
-//! | `promote`, `recover`, `audit` | the operations |
+//! | `promote`, `recover`, `audit`, `verify` | the operations |
 //! | `rollback`, `way_back` | what was deployed is taken back by a run of its own; what that goes back to |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
@@ -42,6 +42,7 @@ mod targets;
 mod validation;
 mod values;
 mod verification;
+mod verify;
 mod visit;
 mod way_back;
 mod work;

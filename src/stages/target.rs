@@ -314,8 +314,8 @@ fn route(request: &Request, environment: &Environment, service: &str, own: &Repo
         .with_fix("add `tag` to the environment"));
     };
     let tag = target.tag.clone().ok_or_else(|| Fault::defect("a target without a tag"))?;
-    // A rollback comes from where it goes to.
-    let back = request.operation == Operation::Rollback;
+    // A rollback comes from where it goes to; and what is verified is there.
+    let back = matches!(request.operation, Operation::Rollback | Operation::Verify);
     let source = if back { target.clone() } else { source(request, environment, service, own)? };
     let route = Route {
         source,

@@ -66,9 +66,13 @@ async fn find_out(
     groups: &[Group],
     warned: &mut BTreeSet<String>,
 ) -> Result<Option<Verdict>, Trouble> {
-    settle(work, groups).await?;
-    if let Some(verdict) = ready(work, groups).await? {
-        return Ok(Some(verdict));
+    // What has been there for long has settled, and is not watched.
+    let only_looks = work.visit.run().opening.operation == Operation::Verify;
+    if !only_looks {
+        settle(work, groups).await?;
+        if let Some(verdict) = ready(work, groups).await? {
+            return Ok(Some(verdict));
+        }
     }
     if work.visit.run().health.check.is_none()
         && let Some(verdict) = check(work, groups, warned).await?
@@ -80,7 +84,7 @@ async fn find_out(
     {
         return Ok(Some(verdict));
     }
-    watch(work, groups, warned).await
+    if only_looks { Ok(None) } else { watch(work, groups, warned).await }
 }
 
 /// What can be said of a window in which nothing went wrong.

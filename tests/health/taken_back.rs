@@ -201,3 +201,25 @@ fn killed_anywhere_it_comes_to_the_same_end() {
         scene.assert_sound();
     }
 }
+
+#[test]
+fn an_environment_is_verified_on_its_own() {
+    let scene = scene();
+    good(&scene, 1);
+    let verify = |scene: &Scene| scene.visit(&scene.next_step().input("operation", "verify"));
+    let visit = verify(&scene);
+    visit.ended(0, "completed-successfully", "healthy", "");
+    visit.says("is what was verified there");
+    // It is down.
+    scene.service.behaves(version(1).digest(), Behaviour::Dead);
+    verify(&scene).ended(1, "failed", "unhealthy", "unhealthy");
+    scene.service.behaves(version(1).digest(), Behaviour::Healthy);
+    // Somebody has moved the tag by hand.
+    version(9).place(scene.registry.contents(), "acme/api", &["production"]);
+    let visit = verify(&scene);
+    visit.ended(1, "failed", "healthy", "drift");
+    visit.says("was verified there by run");
+    assert_eq!(scene.production().as_deref(), Some(version(9).digest()));
+    assert!(scene.runs().iter().skip(1).all(|run| run.intents.is_empty() && run.lease.is_none()));
+    scene.assert_sound();
+}
