@@ -28,9 +28,13 @@ pub async fn promote(
 ) -> Result<Run, Fault> {
     let mut visit = match open::open(request, target, Arc::clone(&ledger), audience).await? {
         Found::ToDo(visit) => visit,
-        Found::Finished(run) => {
-            targets::assert(&run, &tools.registries, ledger.as_ref()).await?;
-            return Ok(run);
+        Found::Finished(mut visit) => {
+            // A visit that was cut off after the run's end has kept it. Where it cannot be given back, it expires.
+            if let Err(fault) = visit.release().await {
+                tracing::debug!(%fault, "the lease of a run that is over is not given back: {fault}");
+            }
+            targets::assert(visit.run(), &tools.registries, ledger.as_ref()).await?;
+            return Ok(visit.run().clone());
         }
     };
     open::begin(&mut visit, request).await?;
