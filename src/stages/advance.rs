@@ -75,7 +75,10 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
 /// The lease is taken after the approval: a day of waiting must not keep others from an emergency. A run that has failed
 /// or has nothing to do needs none, nor has one that only looks.
 fn needs_lease(work: &Work<'_>, stage: Stage) -> bool {
-    work.visit.run().opening.operation != Operation::Verify && stage > Stage::Approval && stage < Stage::Report && work.visit.fence().is_none()
+    work.visit.run().opening.operation != Operation::Verify
+        && stage > Stage::Approval
+        && stage < Stage::Report
+        && work.visit.fence().is_none()
 }
 
 fn too_late(stage: Stage) -> Fault {

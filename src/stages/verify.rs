@@ -82,7 +82,8 @@ async fn drift(work: &mut Work<'_>) -> Result<Vec<Fault>, Fault> {
         let Some((verified, run)) = last_verified(work, &service).await? else { continue };
         if image.digest != verified {
             let reference = image.target.tagged(image.tags[0].tag.clone());
-            let text = format!("{reference} points to {}, and {verified} was verified there by run {run}", image.digest);
+            let text =
+                format!("{reference} points to {}, and {verified} was verified there by run {run}", image.digest);
             faults.push(Fault::new(Code::Drift, text).about(&service));
         }
     }
