@@ -142,13 +142,15 @@ async fn carry_out(work: &mut Work<'_>, other: &mut Visit) -> Result<(), Fault> 
     let mut target = work.target.clone();
     target.unpin();
     let told = work.tools.registries.traffic();
+    let told_of_github = tools.asked_of_github();
+    let seen = Seen::default();
     let mut inner =
-        Work { visit: other, request: &request, target: &target, tools: &tools, seen: Seen::default(), told };
+        Work { visit: other, request: &request, target: &target, tools: &tools, seen, told, told_of_github };
     // Boxed, because a rollback is a run that is advanced inside another.
     Box::pin(advance(&mut inner)).await?;
     // What that has cost is in the other run's record.
-    let since = work.tools.registries.traffic();
-    work.told = since;
+    work.told = work.tools.registries.traffic();
+    work.told_of_github = work.tools.asked_of_github();
     Ok(())
 }
 
