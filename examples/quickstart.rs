@@ -119,7 +119,7 @@ environments:
       probes:
         api: {{ url: \"{health}\", body: {{ \"$.status\": ok }}, identity: {{ header: x-image-digest }} }}
       monitor: {{ for: 2s, every: 500ms, samples: 6 }}
-    rollback: {{ lived: 0s }}
+    rollback: {{ lived: 1ms }}
 "
     );
     std::fs::write(folder.join("tidegate.yml"), configuration).expect("the configuration can be written");
