@@ -24,6 +24,8 @@ pub mod retry;
 pub mod run;
 pub mod stage;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod stories;
 pub mod untrusted;
 pub mod way_back;
 pub mod window;

@@ -75,6 +75,7 @@ const BUILT: &[&str] = &[
     "health.smoke",
     "health.timeout",
     "insecure-registries",
+    "notify",
     "registries",
     "retry",
     "rollback.automatic",
