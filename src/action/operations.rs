@@ -23,10 +23,10 @@ use crate::stages::{self, Recovered, Recovery, Settling};
 /// What keeps it from being done, and is not in a run.
 pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     match desk.request.operation {
-        Operation::Promote | Operation::Plan => promote(desk, book).await,
+        Operation::Promote | Operation::Plan | Operation::Rollback | Operation::Verify => promote(desk, book).await,
         Operation::Recover => recover(desk, book).await,
         Operation::Audit => audit(desk, book).await,
-        operation @ (Operation::Rollback | Operation::Verify | Operation::Report | Operation::Watch) => {
+        operation @ (Operation::Report | Operation::Watch) => {
             Err(Fault::new(Code::NotBuilt, format!("`operation: {operation}` is not in this version"))
                 .with_fix("use a version that has it"))
         }
@@ -44,6 +44,12 @@ async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
         let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
         return Ok(Ended { exit, run: Some(run), fault, text });
+    }
+    if desk.request.operation == Operation::Rollback && desk.request.digest.is_none() && !book.lasting {
+        return Err(Fault::new(
+            Code::LastingLedgerRequired,
+            "a rollback that chooses its target needs the history of the environment, and this ledger has none",
+        ));
     }
     if desk.request.until.is_some() && !book.lasting {
         desk.printer.annotate(

@@ -279,6 +279,24 @@ catalogue! {
     /// A failed check was overruled by `force`.
     Forced = "forced", Validation, Medium, Failed,
         "nothing now; rebuild the image so that force is not needed next time";
+    /// What was deployed does not live.
+    Unhealthy = "unhealthy", Validation, Critical, Failed,
+        "look at the probes in the report, and at the logs of the service; a fixed image is a new promotion";
+    /// It cannot be told whether what was deployed lives.
+    HealthUnknown = "health-unknown", Unknown, High, Inconclusive,
+        "look at the service yourself; set right what keeps it from being asked, then run `operation: verify`";
+    /// An environment stays on a version that does not live: it was not, or could not be, rolled back.
+    RollbackFailed = "rollback-failed", Validation, Critical, RollbackFailed,
+        "put the last good digest back by hand, and look what runs";
+    /// There is no digest that the environment could go back to.
+    NoWayBack = "no-way-back", Validation, Critical, Failed,
+        "name a digest in `digest`, or fix it forward";
+    /// An environment is not what was verified there.
+    Drift = "drift", Validation, High, Failed,
+        "find out who changed it; then promote, or roll back, so that what runs is what was verified";
+    /// A probe that does not decide fails, or something should be known of one that passes.
+    ProbeWarned = "probe-warned", Validation, Medium, Failed,
+        "look at the probe in the report";
     /// A check of the commit is red, missing or still under way.
     ChecksNotGreen = "checks-not-green", Validation, High, Refused,
         "look at the checks that are named; when they are green, run this again";

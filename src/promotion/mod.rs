@@ -12,6 +12,7 @@ pub mod environment_review;
 pub mod event;
 pub mod fault;
 pub mod gate;
+pub mod health;
 pub mod identity;
 pub mod image;
 pub mod login;
@@ -26,3 +27,5 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod stories;
 pub mod untrusted;
+pub mod way_back;
+pub mod window;

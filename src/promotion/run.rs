@@ -13,11 +13,13 @@ use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
 use super::gate::GateFinding;
+use super::health::Asked;
 use super::identity::DeploymentId;
 use super::image::Reference;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
+use super::way_back::PassedOver;
 
 /// A run, folded from its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,12 @@ pub struct Run {
     pub lease: Option<u64>,
     /// Every intent with its outcome.
     pub intents: BTreeMap<u64, Intended>,
+    /// How what was deployed was asked how it is, and what it answered.
+    pub health: Asked,
+    /// What each service goes back to, in a rollback.
+    pub targets: BTreeMap<String, Chosen>,
+    /// How what this run has deployed was taken back.
+    pub rollback: Rollback,
     /// What was tried again.
     pub retries: Vec<Retry>,
     /// What went wrong, in order.
@@ -179,6 +187,28 @@ pub struct Intended {
     pub begun: Option<Handle>,
     /// What became of it.
     pub outcome: Option<Outcome>,
+}
+
+/// What a service goes back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The digest.
+    pub digest: Digest,
+    /// The run that had put it there.
+    pub of: Option<DeploymentId>,
+    /// What is newer and will not do.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// How what a run has deployed was taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rollback {
+    /// The run that takes it back, once there is one.
+    pub run: Option<DeploymentId>,
+    /// Whether it is back, and lives; none as long as it is not known.
+    pub good: Option<bool>,
+    /// Where each service is now.
+    pub to: BTreeMap<String, Digest>,
 }
 
 /// Something tried again.
@@ -295,6 +325,9 @@ impl Run {
             forced: None,
             lease: None,
             intents: BTreeMap::new(),
+            health: Asked::default(),
+            targets: BTreeMap::new(),
+            rollback: Rollback::default(),
             retries: Vec::new(),
             faults: Vec::new(),
             notifications: Vec::new(),
@@ -512,6 +545,18 @@ impl Run {
                 }
             }
             Event::Settled { intent, outcome } => self.settle(*intent, outcome),
+            Event::Probed { phase, samples } => self.health.take_in(*phase, samples),
+            Event::BecameReady => self.health.ready = true,
+            Event::WatchBegun { probes, .. } => self.health.watched.clone_from(probes),
+            Event::HealthJudged { health, because } => self.health.verdict = Some((*health, because.clone())),
+            Event::TargetChosen { service, digest, of, passed_over } => {
+                let chosen = Chosen { digest: digest.clone(), of: of.clone(), passed_over: passed_over.clone() };
+                self.targets.insert(service.clone(), chosen);
+            }
+            Event::RollbackBegun { run } => self.rollback.run = Some(run.clone()),
+            Event::RollbackEnded { run, good, to } => {
+                self.rollback = Rollback { run: run.clone(), good: Some(*good), to: to.clone() };
+            }
             Event::Retried { what, attempt, because, .. } => {
                 self.retries.push(Retry { at, what: what.clone(), attempt: *attempt, because: because.clone() });
             }

@@ -1,6 +1,6 @@
 //! One line of plain text for each event, for the console and the stages' logs.
 
-use super::text;
+use super::{health, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::asking::Refusal;
 use crate::promotion::check::{Finding, Verdict};
@@ -86,6 +86,29 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
         Event::Settled { intent, outcome } => {
             run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
         }
+        Event::Probed { phase, samples } => health::lines(run, *phase, samples),
+        Event::TargetChosen { service, digest, of, passed_over } => {
+            let of = of.as_ref().map(|run| format!(", of run {run}")).unwrap_or_default();
+            let mut told: Vec<String> = passed_over
+                .iter()
+                .map(|one| format!("{service}: not back to sha {}: {}", one.digest.short(), line(&one.because, MAX)))
+                .collect();
+            told.push(format!("{service}: back to {digest}{of}"));
+            told
+        }
+        Event::RollbackBegun { run } => vec![format!("it is taken back by run {run}")],
+        Event::RollbackEnded { good: true, to, .. } => {
+            to.iter().map(|(service, digest)| format!("{service} is back at {digest}")).collect()
+        }
+        Event::RollbackEnded { good: false, .. } => vec!["IT WAS NOT TAKEN BACK: a human is needed".to_owned()],
+        Event::BecameReady => vec!["the new version answers".to_owned()],
+        Event::WatchBegun { every_ms, probes } => vec![format!(
+            "watching {}: {} ticks, one every {}",
+            line(&probes.iter().map(|one| one.probe.as_str()).collect::<Vec<_>>().join(", "), MAX),
+            probes.iter().map(|one| one.rules.ticks).max().unwrap_or_default(),
+            text::millis(*every_ms)
+        )],
+        Event::HealthJudged { health, because } => vec![format!("{health}: {}", line(because, MAX))],
         Event::Retried { what, attempt, wait_ms, because } => vec![format!(
             "{}: attempt {attempt} failed ({}), again in {}",
             line(what, 200),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::health;
 use crate::promotion::event::{Conclusion, Consent, Decision};
 use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
 use crate::promotion::login::Login;
@@ -167,6 +168,8 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         .iter()
         .rev()
         .find(|stage| matches!(stage.conclusion, Some(Conclusion::Failed | Conclusion::Errored)));
+    let back = single.and_then(|one| run.rollback.to.get(&one.service));
+    let judged = run.health.verdict.is_some();
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
     let value = |name: &str, value: String| (name.to_owned(), value);
     vec![
@@ -181,10 +184,10 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         value("previous-digest", text(image.and_then(|image| image.previous()).map(|one| one as &dyn ToString))),
         value("images", images(run).to_string()),
         value("approved-by", approved_by(run)),
-        value("health", String::new()),
-        value("success-rate", String::new()),
-        value("rolled-back", "false".to_owned()),
-        value("rollback-digest", String::new()),
+        value("health", text(run.health.verdict.as_ref().map(|(health, _)| health as &dyn ToString))),
+        value("success-rate", run.health.success_rate().filter(|_| judged).map(health::percent).unwrap_or_default()),
+        value("rolled-back", (run.rollback.good == Some(true)).to_string()),
+        value("rollback-digest", text(back.map(|digest| digest as &dyn ToString))),
         value("failed-stage", text(failed.map(|stage| &stage.stage as &dyn ToString))),
         value(
             "error-category",

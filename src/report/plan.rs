@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::text;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
+use crate::promotion::untrusted;
 
 /// The plan in plain text; nothing while there is none.
 #[must_use]
@@ -36,6 +37,9 @@ pub fn plan(run: &Run) -> Option<String> {
             run.estimate.requests,
             text::bytes(run.estimate.bytes)
         );
+    }
+    for line in &run.estimate.remarks {
+        let _ = writeln!(out, "- {}", untrusted::line(line, 400));
     }
     let _ = writeln!(out, "The plan's hash is {hash}.");
     Some(out)

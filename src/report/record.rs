@@ -1,8 +1,8 @@
 //! The deployment record, `record.json`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::outputs;
+use super::{health, outputs};
 use crate::promotion::asking::Place;
 use crate::promotion::event::{Conclusion, Consent};
 use crate::promotion::run::Run;
@@ -21,7 +21,7 @@ pub fn record(run: &Run) -> Value {
     };
     let previous = single.and_then(|one| plan?.candidate(&one.service)?.image.as_ref()?.previous());
     let ended = run.ended.as_ref();
-    json!({
+    let mut record = json!({
         "schema": SCHEMA,
         "timestamp": run.updated_at,
         "deployment_id": run.id,
@@ -41,7 +41,8 @@ pub fn record(run: &Run) -> Value {
         "previous_digest": previous,
         "services_deployed": services_deployed(run),
         "images": outputs::images(run),
-        "health_checks": Map::new(),
+        "health": run.health.verdict.as_ref().map(|(health, _)| health),
+        "health_checks": health::record(run),
         "rollback_available": rollback_available(run),
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
         "gates": run.gates,
@@ -60,6 +61,25 @@ pub fn record(run: &Run) -> Value {
         "ended_at": ended.map(|ended| ended.at),
         "audit_head": { "seq": run.seq, "hash": run.head },
         "version": run.opening.version,
+    });
+    record["rollback"] = rollback(run);
+    record
+}
+
+/// What a run takes back, to what, and how it was taken back itself; nothing where neither is the case.
+fn rollback(run: &Run) -> Value {
+    if run.opening.rolls_back.is_none() && run.rollback.good.is_none() && run.targets.is_empty() {
+        return Value::Null;
+    }
+    let targets = run.targets.iter().map(|(service, chosen)| {
+        json!({ "service": service, "digest": chosen.digest, "of": chosen.of, "passed_over": chosen.passed_over })
+    });
+    json!({
+        "rolls_back": run.opening.rolls_back,
+        "targets": targets.collect::<Value>(),
+        "run": run.rollback.run,
+        "good": run.rollback.good,
+        "to": run.rollback.to,
     })
 }
 

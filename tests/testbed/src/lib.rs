@@ -18,6 +18,7 @@
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
 //! | [`mail`] | a real SMTP server, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
+//! | [`service`] | a service whose versions behave as told |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -50,6 +51,7 @@ mod random;
 pub mod registry;
 pub mod runner;
 mod server;
+pub mod service;
 pub mod sshd;
 pub mod tokens;
 
