@@ -14,6 +14,7 @@
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`deploy`] | the drivers that put releases in place |
+//! | [`migrate`] | how the application's database is brought forward |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
@@ -29,6 +30,7 @@ pub mod deploy;
 pub mod github;
 pub mod http;
 pub mod ledger;
+pub mod migrate;
 pub mod process;
 pub mod promotion;
 pub mod registry;

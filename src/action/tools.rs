@@ -58,6 +58,7 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
         secrets,
         workspace: desk.context.workspace.clone(),
         retry,
+        api_url: desk.context.api_url.clone(),
         folder: desk.workspace.folder().to_owned(),
         deadline: desk.deadline,
     })

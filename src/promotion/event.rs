@@ -15,6 +15,7 @@ use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::identity::{DeploymentId, RunKey};
 use super::image::Reference;
+use super::migration::Migrations;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
@@ -375,6 +376,13 @@ pub enum Event {
         /// What was seen.
         facts: Box<ImageFacts>,
     },
+    /// It was looked what there is to migrate.
+    MigrationsFound {
+        /// The services whose database it is.
+        services: String,
+        /// What was found.
+        found: Box<Migrations>,
+    },
     /// The plan is made.
     Planned {
         /// The plan.
@@ -506,6 +514,7 @@ impl Event {
             Self::SequenceTaken { .. } => "sequence-taken",
             Self::Resolved { .. } => "resolved",
             Self::Inspected { .. } => "inspected",
+            Self::MigrationsFound { .. } => "migrations-found",
             Self::Planned { .. } => "planned",
             Self::Approved { .. } => "approved",
             Self::Checked { .. } => "checked",

@@ -1,5 +1,6 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
+mod deployments;
 pub mod lines;
 pub mod outputs;
 pub mod plan;

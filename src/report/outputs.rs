@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::promotion::act::Act;
 use crate::promotion::event::{Conclusion, Decision};
 use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
 use crate::promotion::run::Run;
@@ -169,8 +170,8 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         value("approved-by", String::new()),
         value("health", String::new()),
         value("success-rate", String::new()),
-        value("rolled-back", "false".to_owned()),
-        value("rollback-digest", String::new()),
+        value("rolled-back", (run.took_back() == Some(true)).to_string()),
+        value("rollback-digest", put_back(run)),
         value("failed-stage", text(failed.map(|stage| &stage.stage as &dyn ToString))),
         value(
             "error-category",
@@ -204,6 +205,16 @@ pub fn of_rehearsal(run: &Run, fault: Option<&Fault>) -> Vec<(String, String)> {
     (result["deployment_id"], result["audit_head"]) = (Value::Null, Value::Null);
     set(&mut values, "result", &result.to_string());
     values
+}
+
+/// The digest that the only service was put back to.
+fn put_back(run: &Run) -> String {
+    let [candidate] = run.candidates.as_slice() else { return String::new() };
+    let digest = run.taking_back(&candidate.service).and_then(|(_, intended)| match &intended.act {
+        Act::RollBackDeployment { to, .. } => to.digest.as_ref(),
+        _ => None,
+    });
+    digest.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The outputs of a visit that has no run to tell of. Those that are JSON are JSON all the same.

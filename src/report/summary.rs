@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{outputs, text};
+use super::{deployments, outputs, text};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Operation};
 use crate::promotion::fault::{Exit, Fault, Severity};
@@ -22,6 +22,7 @@ pub fn summary(run: &Run) -> String {
     headline(&mut out, run);
     facts(&mut out, run);
     images(&mut out, run);
+    deployments::sections(&mut out, run);
     next_steps(&mut out, run);
     faults(&mut out, run);
     checks(&mut out, run);

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
-use super::{approval, conditions, copy, deployment, report, validation};
+use super::{approval, conditions, copy, deployment, migration, report, validation};
 use crate::ledger::{Heartbeat, Standing};
 use crate::promotion::event::{Decision, Event};
 use crate::promotion::fault::{Code, Fault, Severity};
@@ -133,7 +133,8 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Validation => Box::pin(validation::run(work)).await,
         Stage::Copy => Box::pin(copy::run(work)).await,
         Stage::Deployment => Box::pin(deployment::run(work)).await,
-        Stage::Migration | Stage::Verification => Ok(Outcome::not_configured()),
+        Stage::Migration => Box::pin(migration::run(work)).await,
+        Stage::Verification => Ok(Outcome::not_configured()),
         Stage::Report => report::run(work).await,
     };
     match result {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::drivers::{deployed_services, driver_of, order, planned_release};
 use super::target::Route;
-use super::targets;
+use super::{migration, targets};
 use super::work::{Outcome, Trouble, Work};
 use crate::checks::Depth;
 use crate::ledger::Filter;
@@ -48,8 +48,10 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         }
     }
     work.seen.sources = true;
-    if nothing_to_do(work, &resolved).await? {
-        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new());
+    let migrations = migration::look(work).await?;
+    let pending = migrations.iter().any(|found| !found.pending.is_empty());
+    if !pending && nothing_to_do(work, &resolved).await? {
+        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new())?;
         let hash = plan.hash();
         work.visit.note(Event::Planned { plan: Box::new(plan), hash, estimate: Estimate::default() }).await?;
         return Ok(Outcome::done().saying("the target has the digest already"));
@@ -57,10 +59,13 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     inspect(work, &resolved).await?;
     let immutable = immutable_tags(work, &resolved).await?;
     let mut stages = vec![Stage::Validation, Stage::Copy];
+    if migration::is_configured(work) {
+        stages.push(Stage::Migration);
+    }
     if !deployed_services(work).is_empty() {
         stages.push(Stage::Deployment);
     }
-    let plan = plan(work, &resolved, &immutable, stages);
+    let plan = plan(work, &resolved, &immutable, stages)?;
     let estimate = estimate(work, &plan);
     let hash = plan.hash();
     let findings = look(work, &resolved).await?;
@@ -234,7 +239,7 @@ fn plan(
     resolved: &[Resolved],
     immutable: &BTreeMap<String, Vec<PlannedTag>>,
     stages: Vec<Stage>,
-) -> Plan {
+) -> Result<Plan, Fault> {
     let candidates = work.target.services.iter().map(|service| {
         let one = resolved.iter().find(|one| one.service == service.name);
         Planned {
@@ -243,13 +248,13 @@ fn plan(
             version: if one.is_none() { work.request.version.clone() } else { None },
         }
     });
-    Plan {
+    Ok(Plan {
         environment: work.target.environment.clone(),
         candidates: candidates.collect(),
         stages,
         configuration: work.target.configuration.as_ref().map(|(_, checksum)| checksum.clone()),
-        inputs: BTreeMap::new(),
-    }
+        inputs: migration::inputs(work)?,
+    })
 }
 
 fn planned_image(one: &Resolved, immutable: Option<&Vec<PlannedTag>>) -> PlannedImage {

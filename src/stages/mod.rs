@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `migration`, `deployment`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
 //! | `promote`, `recover`, `audit` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
@@ -24,6 +24,7 @@ mod driving;
 pub mod files;
 mod lease;
 pub mod logs;
+mod migration;
 mod open;
 mod promote;
 mod recover;

@@ -14,7 +14,7 @@ use super::target::Target;
 use super::visit::Visit;
 use crate::checks::{self, Depth, Evidence, Subject};
 use crate::config::SecretReader;
-use crate::deploy::Kit;
+use crate::deploy::{GitHubPlace, Kit};
 use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
@@ -37,6 +37,8 @@ pub struct Tools {
     pub workspace: PathBuf,
     /// How patiently requests are tried again.
     pub retry: RetryPolicy,
+    /// The address of GitHub's API.
+    pub api_url: String,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// When the visit must be over, unless it has begun to change the world.
@@ -47,7 +49,16 @@ impl Tools {
     /// What drivers are built with.
     #[must_use]
     pub(super) fn kit(&self) -> Kit {
-        Kit { secrets: self.secrets.clone(), retry: self.retry, workspace: self.workspace.clone() }
+        Kit {
+            secrets: self.secrets.clone(),
+            retry: self.retry,
+            workspace: self.workspace.clone(),
+            github: self.hub.as_ref().map(|hub| GitHubPlace {
+                github: Arc::clone(&hub.github),
+                repository: hub.repository.clone(),
+            }),
+            api_url: self.api_url.clone(),
+        }
     }
 }
 

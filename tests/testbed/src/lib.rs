@@ -11,6 +11,7 @@
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
+//! | [`docker_host`] | hosts with Docker that are reached over SSH |
 //! | [`deployment_api`] | a deployment API with a memory |
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
@@ -34,6 +35,7 @@ pub mod contract;
 pub mod deployment_api;
 pub mod digest;
 pub mod docker;
+pub mod docker_host;
 pub mod docker_registry;
 pub mod fault;
 mod front;
