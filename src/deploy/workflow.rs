@@ -40,8 +40,11 @@ impl Workflow {
     /// Neither the job nor the configuration names a repository and a token.
     pub(super) fn new(settings: &WorkflowDriver, kit: &Kit) -> Result<Self, Fault> {
         let nowhere = || {
-            Fault::new(Code::ConfigurationInvalid, "`deploy.workflow` needs a repository and a token, and the job has none")
-                .with_fix("give `github-token`, or `repository` and `token` under `deploy.workflow`")
+            Fault::new(
+                Code::ConfigurationInvalid,
+                "`deploy.workflow` needs a repository and a token, and the job has none",
+            )
+            .with_fix("give `github-token`, or `repository` and `token` under `deploy.workflow`")
         };
         let own = kit.github.as_ref();
         let repository = match &settings.repository {
@@ -128,6 +131,11 @@ impl Workflow {
     async fn dispatch(&self, order: &Order, log: &Log) -> Result<Begun, Setback> {
         let dispatch = self.dispatch_of(order);
         let filled = self.inputs(dispatch, order).map_err(Setback::Untouched)?;
+        // The run of this order may be there: then it is followed, and not started twice.
+        if let Some(run) = self.by_nonce(order).await.map_err(Setback::Untouched)? {
+            log.say(&format!("workflow run {} is there already: {}", run.id, run.url));
+            return Ok(Begun::GoesOn(Handle { id: Some(run.id.to_string()), url: Some(run.url), ..Handle::default() }));
+        }
         let nonce = Self::nonce(dispatch, order);
         let started = match (dispatch, filled) {
             (Dispatch::Workflow { file, .. }, Filled::Inputs(inputs, reference)) => {
@@ -145,10 +153,12 @@ impl Workflow {
                 let dispatch =
                     RepositoryDispatch { event_type: event.clone(), payload, nonce, appears_within: APPEARANCE };
                 let sent = self.github.dispatch_event(&self.repository, &dispatch).await;
-                sent.and_then(|started| started.ok_or_else(|| GitHubError::Uncertain {
-                    what: format!("sending the event {event} to {}", self.repository),
-                    why: "it is not known which run it has started".to_owned(),
-                }))
+                sent.and_then(|started| {
+                    started.ok_or_else(|| GitHubError::Uncertain {
+                        what: format!("sending the event {event} to {}", self.repository),
+                        why: "it is not known which run it has started".to_owned(),
+                    })
+                })
             }
             _ => return Err(Setback::Untouched(Fault::defect("inputs of another dispatch"))),
         };
@@ -235,7 +245,8 @@ impl Driver for Workflow {
             return Ok(progress(&self.github.workflow_run(&self.repository, id).await?));
         }
         if Self::nonce(self.dispatch_of(order), order).is_none() {
-            let why = "a visit was cut off while it started the workflow; with `correlation-input` its run could be found";
+            let why =
+                "a visit was cut off while it started the workflow; with `correlation-input` its run could be found";
             return Ok(Progress::Unknown(why.to_owned()));
         }
         for look in 0..LOOKS {

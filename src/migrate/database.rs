@@ -83,7 +83,9 @@ impl Database {
                 .with_fix("let the secret hold `postgres://user:password@host:5432/name`")
         })?;
         let place = format!("{}:{}", options.get_host(), options.get_port());
-        let unreachable = |why: String| Fault::new(Code::DatabaseUnreachable, format!("the application's database at {place}: {why}"));
+        let unreachable = |why: String| {
+            Fault::new(Code::DatabaseUnreachable, format!("the application's database at {place}: {why}"))
+        };
         // No statement is prepared: it must work behind a pooler too.
         let options = options.statement_cache_capacity(0).application_name("tidegate");
         crashpoint::pass("database connect");
@@ -153,7 +155,10 @@ impl Database {
     /// The rows that a query gives, each column cast to text by the query.
     #[expect(clippy::disallowed_methods, reason = "the application's database, by the simple protocol: the one place")]
     pub(super) async fn rows(&mut self, sql: &str) -> Result<Vec<PgRow>, DatabaseError> {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_all(&mut self.connection).await.map_err(|error| DatabaseError::of(&error))
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| DatabaseError::of(&error))
     }
 
     /// Sends a text as one simple query: without a transaction of its own in it, all of it happens or nothing.
@@ -200,9 +205,18 @@ fn split(address: &str) -> Result<(String, Option<String>), Fault> {
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(invalid());
     }
-    let ours = ["schema", "connection_limit", "pool_timeout", "socket_timeout", "connect_timeout", "pgbouncer", "statement_cache_size"];
+    let ours = [
+        "schema",
+        "connection_limit",
+        "pool_timeout",
+        "socket_timeout",
+        "connect_timeout",
+        "pgbouncer",
+        "statement_cache_size",
+    ];
     let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let schema = pairs.iter().find(|(name, value)| name == "schema" && !value.is_empty()).map(|(_, value)| value.clone());
+    let schema =
+        pairs.iter().find(|(name, value)| name == "schema" && !value.is_empty()).map(|(_, value)| value.clone());
     let rest: Vec<&(String, String)> = pairs.iter().filter(|(name, _)| !ours.contains(&name.as_str())).collect();
     url.set_query(None);
     if !rest.is_empty() {
@@ -217,7 +231,8 @@ mod tests {
 
     #[test]
     fn an_address_of_prisma_names_its_schema() {
-        let (address, schema) = split("postgresql://u:p%40ss@h:5432/d?schema=app&sslmode=require&connection_limit=5").unwrap();
+        let (address, schema) =
+            split("postgresql://u:p%40ss@h:5432/d?schema=app&sslmode=require&connection_limit=5").unwrap();
         assert_eq!(address, "postgresql://u:p%40ss@h:5432/d?sslmode=require");
         assert_eq!(schema.as_deref(), Some("app"));
         assert_eq!(split("postgres://h/d").unwrap(), ("postgres://h/d".to_owned(), None));

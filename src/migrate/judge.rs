@@ -4,9 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlparser::ast::{
-    AlterTableOperation, AlterTypeOperation, ColumnOption, CreateIndex, ObjectName, Statement,
-};
+use sqlparser::ast::{AlterTableOperation, AlterTypeOperation, ColumnOption, CreateIndex, ObjectName, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -28,16 +26,22 @@ fn statement_contracts(statement: &Statement, made: &mut BTreeSet<String>) -> Op
             made.insert(name(&table.name));
             if table.or_replace { not("replaces a table") } else { None }
         }
-        Statement::CreateView(view) => if view.or_replace { not("replaces a view") } else { None },
-        Statement::CreateIndex(CreateIndex { unique, table_name, .. }) => {
-            if *unique && !made.contains(&name(table_name)) {
-                not("makes values unique that were not")
+        Statement::CreateView(view) => {
+            if view.or_replace {
+                not("replaces a view")
             } else {
                 None
             }
         }
+        Statement::CreateIndex(CreateIndex { unique, table_name, .. }) => {
+            if *unique && !made.contains(&name(table_name)) { not("makes values unique that were not") } else { None }
+        }
         Statement::CreateFunction(function) => {
-            if function.or_replace { not("replaces a function") } else { None }
+            if function.or_replace {
+                not("replaces a function")
+            } else {
+                None
+            }
         }
         Statement::CreateType { .. }
         | Statement::CreateSchema { .. }
@@ -54,7 +58,10 @@ fn statement_contracts(statement: &Statement, made: &mut BTreeSet<String>) -> Op
         Statement::AlterTable(alter) => {
             let table = name(&alter.name);
             let own = made.contains(&table);
-            alter.operations.iter().find_map(|operation| if own { None } else { operation_contracts(operation, &table) })
+            alter
+                .operations
+                .iter()
+                .find_map(|operation| if own { None } else { operation_contracts(operation, &table) })
         }
         Statement::Insert(insert) => {
             let target = insert.table.to_string();

@@ -31,7 +31,16 @@ mod tests {
     #[test]
     fn names_are_in_the_order_of_node() {
         // As Node.js 20 sorts them with `localeCompare`.
-        let sorted = ["20240101000000_a_b", "20240101000000_ab", "20240101000000_b", "20240101000000_B", "20240102_a", "a-b", "a1", "ab"];
+        let sorted = [
+            "20240101000000_a_b",
+            "20240101000000_ab",
+            "20240101000000_b",
+            "20240101000000_B",
+            "20240102_a",
+            "a-b",
+            "a1",
+            "ab",
+        ];
         let mut names = sorted;
         names.reverse();
         names.sort_by(|one, other| compare(one, other));

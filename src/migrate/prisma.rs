@@ -238,7 +238,8 @@ async fn is_prepared(database: &mut Database) -> Result<bool, Fault> {
     if tables.iter().any(|table| !IGNORED.contains(&table.as_str())) {
         let text = "P3005: The database schema is not empty. Read more about how to baseline an existing production \
                     database: https://pris.ly/d/migrate-baseline";
-        let fix = "mark what is in the database as applied: `prisma migrate resolve --applied <name>` for each migration";
+        let fix =
+            "mark what is in the database as applied: `prisma migrate resolve --applied <name>` for each migration";
         return Err(Fault::new(Code::MigrationFailed, text).with_fix(fix));
     }
     Ok(false)
@@ -275,10 +276,12 @@ fn is_checksum_of(kept: &str, script: &str) -> bool {
     let unix = script.replace("\r\n", "\n");
     let windows = unix.replace('\n', "\r\n");
     [script, &unix, &windows].into_iter().any(|text| {
-        let unpadded = || Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut all, byte| {
-            let _ = write!(all, "{byte:x}");
-            all
-        });
+        let unpadded = || {
+            Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut all, byte| {
+                let _ = write!(all, "{byte:x}");
+                all
+            })
+        };
         checksum(text) == kept || (kept.len() != 64 && unpadded() == kept)
     })
 }
@@ -308,7 +311,8 @@ mod tests {
         assert!(is_checksum_of(&checksum(&script.replace('\n', "\r\n")), script));
         assert!(!is_checksum_of(&checksum(script), "SELECT 1;"));
         // A text whose digest has a byte below 16.
-        let old = (0..).map(|n| format!("-- {n}")).find(|text| checksum(text).as_bytes().chunks(2).any(|two| two[0] == b'0'));
+        let old =
+            (0..).map(|n| format!("-- {n}")).find(|text| checksum(text).as_bytes().chunks(2).any(|two| two[0] == b'0'));
         let old = old.unwrap();
         let unpadded: String = Sha256::digest(old.as_bytes()).iter().map(|byte| format!("{byte:x}")).collect();
         assert!(unpadded.len() < 64 && is_checksum_of(&unpadded, &old));

@@ -57,7 +57,9 @@ pub(super) async fn look(folder: &Folder<'_>) -> Result<Migrations, Fault> {
         }
     }
     let gone = known.iter().filter(|(number, _)| !scripts.iter().any(|script| script.number == **number));
-    found.warnings.extend(gone.map(|(_, one)| format!("{} is applied, and is not in {}", one.name, folder.settings.folder)));
+    found
+        .warnings
+        .extend(gone.map(|(_, one)| format!("{} is applied, and is not in {}", one.name, folder.settings.folder)));
     Ok(found)
 }
 

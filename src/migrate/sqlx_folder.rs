@@ -30,7 +30,9 @@ pub(super) async fn look(folder: &Folder<'_>) -> Result<Migrations, Fault> {
         let checksum = hex::encode(&*migration.checksum);
         match applied.get(&migration.version) {
             // sqlx itself refuses then.
-            Some((_, known)) if *known != checksum => return Err(fault(&MigrateError::VersionMismatch(migration.version))),
+            Some((_, known)) if *known != checksum => {
+                return Err(fault(&MigrateError::VersionMismatch(migration.version)));
+            }
             Some(_) => {}
             None => {
                 let name = format!("{}_{}", migration.version, migration.description.replace(' ', "_"));
@@ -57,7 +59,10 @@ pub(super) async fn apply(folder: &Folder<'_>, done: &mut Vec<String>, say: &Say
         crc.update(name.as_bytes());
         if !database.lock(LOCK.wrapping_mul(i64::from(crc.sum())), folder.settings.lock_timeout).await? {
             let limit = humantime::format_duration(folder.settings.lock_timeout);
-            return Err(Fault::new(Code::MigrationsLocked, format!("sqlx's lock is held by somebody else for {limit}")));
+            return Err(Fault::new(
+                Code::MigrationsLocked,
+                format!("sqlx's lock is held by somebody else for {limit}"),
+            ));
         }
     }
     migrator.set_locking(!cockroach);
@@ -82,9 +87,9 @@ pub(super) async fn apply(folder: &Folder<'_>, done: &mut Vec<String>, say: &Say
 async fn read(folder: &Folder<'_>) -> Result<Migrator, Fault> {
     // sqlx would say less of a folder that is not there.
     scripts::names(&folder.path, false)?;
-    Migrator::new(folder.path.as_path()).await.map_err(|error| {
-        Fault::new(Code::MigrationsUnreadable, format!("{}: {error}", folder.settings.folder))
-    })
+    Migrator::new(folder.path.as_path())
+        .await
+        .map_err(|error| Fault::new(Code::MigrationsUnreadable, format!("{}: {error}", folder.settings.folder)))
 }
 
 /// The versions that are applied, whether each was applied wholly, and their checksums.

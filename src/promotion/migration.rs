@@ -60,7 +60,8 @@ mod tests {
         };
         let mut found = Migrations { tool: "prisma".to_owned(), ..Migrations::default() };
         assert_eq!(found.bars_the_way_back(), None);
-        found.pending = vec![pending("1", None), pending("2", Some("drops a column")), pending("3", Some("drops a table"))];
+        found.pending =
+            vec![pending("1", None), pending("2", Some("drops a column")), pending("3", Some("drops a table"))];
         assert_eq!(found.bars_the_way_back().as_deref(), Some("migration 2 drops a column"));
         found.untold = true;
         assert!(found.bars_the_way_back().unwrap().contains("not known"));

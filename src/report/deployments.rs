@@ -22,7 +22,8 @@ fn migrations(out: &mut String, run: &Run) {
     if run.migrations.is_empty() {
         return;
     }
-    let _ = writeln!(out, "### Migrations\n\n| Service | By | Migration | Applied | Adds only |\n|---|---|---|---|---|");
+    let _ =
+        writeln!(out, "### Migrations\n\n| Service | By | Migration | Applied | Adds only |\n|---|---|---|---|---|");
     for (services, found) in &run.migrations {
         let (services_cell, tool) = (code(services, 100), code(&found.tool, 60));
         let done = outcome_of(run, services);
@@ -32,10 +33,17 @@ fn migrations(out: &mut String, run: &Run) {
         }
         for one in &found.pending {
             let applied = match done {
-                Some(Outcome::Migrated { applied }) => if applied.contains(&one.name) { "yes" } else { "no" },
+                Some(Outcome::Migrated { applied }) => {
+                    if applied.contains(&one.name) {
+                        "yes"
+                    } else {
+                        "no"
+                    }
+                }
                 _ => told(done),
             };
-            let adds = one.contracts.as_deref().map_or_else(|| "yes".to_owned(), |why| format!("no: {}", markdown(why, CELL)));
+            let adds =
+                one.contracts.as_deref().map_or_else(|| "yes".to_owned(), |why| format!("no: {}", markdown(why, CELL)));
             let _ = writeln!(out, "| {services_cell} | {tool} | {} | {applied} | {adds} |", code(&one.name, 200));
         }
     }
@@ -76,7 +84,10 @@ fn deployments(out: &mut String, run: &Run) {
     if all.is_empty() {
         return;
     }
-    let _ = writeln!(out, "### Deployments\n\n| | Service | By | What | Ran before | Runs now | Says |\n|---|---|---|---|---|---|---|");
+    let _ = writeln!(
+        out,
+        "### Deployments\n\n| | Service | By | What | Ran before | Runs now | Says |\n|---|---|---|---|---|---|---|"
+    );
     for intended in all {
         let (service, driver, to, from, back) = match &intended.act {
             Act::Deploy { service, driver, to, from, .. } => (service, driver, to, from.as_slice(), false),
@@ -90,7 +101,9 @@ fn deployments(out: &mut String, run: &Run) {
                 let says: Vec<&str> = says.into_iter().filter_map(Option::as_deref).collect();
                 ("✅", places(&deployed.running), says.join(", "))
             }
-            Some(Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. }) => ("❌", String::new(), message.clone()),
+            Some(Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. }) => {
+                ("❌", String::new(), message.clone())
+            }
             Some(_) => continue,
         };
         let _ = writeln!(
@@ -129,7 +142,8 @@ pub(super) fn record(run: &Run) -> Value {
                 Act::RollBackDeployment { service, driver, to, .. } => (service, driver, to, "roll-back"),
                 _ => return Value::Null,
             };
-            let mut one = json!({ "service": service, "driver": driver, "kind": kind, "release": to, "succeeded": null });
+            let mut one =
+                json!({ "service": service, "driver": driver, "kind": kind, "release": to, "succeeded": null });
             match &intended.outcome {
                 Some(Outcome::Deployed(deployed)) => {
                     one["succeeded"] = true.into();

@@ -4,8 +4,8 @@ use super::text;
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::deployment::Deployed;
-use crate::promotion::migration::Migrations;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
+use crate::promotion::migration::Migrations;
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
 
@@ -113,7 +113,8 @@ fn intent(act: &Act) -> Vec<String> {
         Act::KeepPrevious { service, tag, digest, .. } => vec![format!("{service}: keeping {digest} as {tag}")],
         Act::MoveTags { moves } => moves.iter().map(moving).collect(),
         Act::Migrate { services, tool, migrations } => {
-            let what = if migrations.is_empty() { String::new() } else { format!(": {}", line(&migrations.join(", "), MAX)) };
+            let what =
+                if migrations.is_empty() { String::new() } else { format!(": {}", line(&migrations.join(", "), MAX)) };
             vec![format!("{services}: migrating by {tool}{what}")]
         }
         Act::Deploy { service, driver, to, from, .. } => {

@@ -71,19 +71,24 @@ fn status(run: &Run) -> &'static str {
 /// The services whose tags moved, or were found in place, in a run that succeeded that far.
 fn services_deployed(run: &Run) -> Vec<&str> {
     let nothing_to_do = run.plan.as_ref().is_some_and(|(plan, _)| plan.stages.is_empty());
-    run.candidates.iter().filter(|one| one.moved || one.deployed.is_some() || nothing_to_do).map(|one| one.service.as_str()).collect()
+    run.candidates
+        .iter()
+        .filter(|one| one.moved || one.deployed.is_some() || nothing_to_do)
+        .map(|one| one.service.as_str())
+        .collect()
 }
 
 /// Whether every service has a digest to go back to.
 fn rollback_available(run: &Run) -> bool {
-    run.bars_the_way_back().is_none() && run.plan.as_ref().is_some_and(|(plan, _)| {
-        !plan.candidates.is_empty()
-            && plan.candidates.iter().all(|one| {
-                one.image
-                    .as_ref()
-                    .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
-            })
-    })
+    run.bars_the_way_back().is_none()
+        && run.plan.as_ref().is_some_and(|(plan, _)| {
+            !plan.candidates.is_empty()
+                && plan.candidates.iter().all(|one| {
+                    one.image
+                        .as_ref()
+                        .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
+                })
+        })
 }
 
 fn approvals(run: &Run) -> Value {

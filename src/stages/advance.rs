@@ -187,6 +187,12 @@ async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble) -> Resul
 pub(super) async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
     let run = work.visit.run();
     let Some((plan, _)) = &run.plan else { return Ok(()) };
+    if run.ended.is_none()
+        && !run.changed_the_world()
+        && let Err(fault) = migration::hold_to_plan(work)
+    {
+        return refuse(work, fault).await;
+    }
     let now = work.target.configuration.as_ref().map(|(_, checksum)| checksum);
     if run.ended.is_some() || plan.configuration.as_ref() == now {
         return Ok(());

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::drivers::{deployed_services, driver_of, order, planned_release};
 use super::target::Route;
-use super::{migration, targets};
 use super::work::{Outcome, Trouble, Work};
+use super::{migration, targets};
 use crate::checks::Depth;
 use crate::ledger::Filter;
 use crate::promotion::check::Finding;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::deployment::tell;
 use super::drivers::{order, planned_release};
+use super::take_back::take_back;
 use super::work::{Outcome, Trouble, Work};
 use crate::config::Migrate;
 use crate::migrate::Migrator;
@@ -22,21 +24,34 @@ struct Ours {
     migrator: Migrator,
 }
 
-/// Brings the databases forward, one after the other.
+/// Brings the databases forward, one after the other. When one fails nothing is deployed, and the tags are put back.
 ///
 /// # Errors
-/// What a tool says; nothing is deployed then.
+/// What the ledger says. What a tool says is recorded here, because it is told before the tags are put back.
 pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     let all = migrators(work);
     if all.is_empty() {
         return Ok(Outcome::not_configured());
     }
+    let trouble = match forward(work, all).await {
+        Err(trouble) if !trouble.is_the_ledgers() => trouble,
+        done => return done,
+    };
+    let conclusion = trouble.conclusion();
+    for fault in trouble.faults() {
+        tell(work, fault).await?;
+    }
+    let note = take_back(work, &[]).await?;
+    Ok(Outcome { conclusion, state: None, note })
+}
+
+async fn forward(work: &mut Work<'_>, all: Vec<Ours>) -> Result<Outcome, Trouble> {
     let mut done = 0;
     for one in &all {
         if is_done(work, &one.services) {
             continue;
         }
-        hold_to_plan(work, one)?;
+        hold_to_plan(work)?;
         done += migrate(work, one).await?;
     }
     Ok(Outcome::done().saying(match done {
@@ -108,14 +123,18 @@ fn is_done(work: &Work<'_>, services: &str) -> bool {
 }
 
 /// The files must be those that the plan was made of: another job may have another checkout.
-fn hold_to_plan(work: &Work<'_>, one: &Ours) -> Result<(), Fault> {
-    let now = one.migrator.inputs()?;
+///
+/// # Errors
+/// [`Code::PlanChanged`], and what keeps a folder from being read.
+pub(super) fn hold_to_plan(work: &Work<'_>) -> Result<(), Fault> {
+    let now = inputs(work)?;
     let Some((plan, _)) = &work.visit.run().plan else { return Ok(()) };
-    let changed: Vec<&String> = now.iter().filter(|(path, digest)| plan.inputs.get(*path) != Some(digest)).map(|(path, _)| path).collect();
+    let changed: Vec<&String> =
+        now.iter().filter(|(path, digest)| plan.inputs.get(*path) != Some(digest)).map(|(path, _)| path).collect();
     if let Some(first) = changed.first() {
         let text = format!("{first} is not what it was when the plan was made ({} files differ)", changed.len());
         let fix = "let every job check out the same commit, or promote again in a new workflow run";
-        return Err(Fault::new(Code::PlanChanged, text).with_fix(fix).about(&one.services));
+        return Err(Fault::new(Code::PlanChanged, text).with_fix(fix));
     }
     Ok(())
 }

@@ -53,10 +53,10 @@ impl Tools {
             secrets: self.secrets.clone(),
             retry: self.retry,
             workspace: self.workspace.clone(),
-            github: self.hub.as_ref().map(|hub| GitHubPlace {
-                github: Arc::clone(&hub.github),
-                repository: hub.repository.clone(),
-            }),
+            github: self
+                .hub
+                .as_ref()
+                .map(|hub| GitHubPlace { github: Arc::clone(&hub.github), repository: hub.repository.clone() }),
             api_url: self.api_url.clone(),
         }
     }

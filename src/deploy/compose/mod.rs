@@ -126,7 +126,8 @@ impl Compose {
     {
         let places: Vec<usize> = (0..sites.len()).collect();
         for some in places.chunks(self.settings.parallel as usize) {
-            let done: Result<Vec<()>, Fault> = join_all(some.iter().map(|place| doing(*place))).await.into_iter().collect();
+            let done: Result<Vec<()>, Fault> =
+                join_all(some.iter().map(|place| doing(*place))).await.into_iter().collect();
             done.map_err(|fault| self.redacted(fault))?;
         }
         Ok(())
@@ -188,7 +189,8 @@ async fn running_on(site: &Site, order: &Order) -> Result<Vec<Running>, Fault> {
         let all: Vec<Running> = names.iter().map(|name| read_running(site.name(), name)).collect();
         // An image may be known under several names; the right one is the wanted one, else one of its repository.
         let is_wanted = |one: &&Running| one.digest.as_ref().is_some_and(|digest| wanted.contains(digest));
-        let of_repository = names.iter().position(|name| name.split('@').next().is_some_and(|it| it.ends_with(&repository)));
+        let of_repository =
+            names.iter().position(|name| name.split('@').next().is_some_and(|it| it.ends_with(&repository)));
         let named = all.iter().find(is_wanted).or_else(|| all.get(of_repository?)).or_else(|| all.first());
         // An image without a digest was built or loaded there.
         named.cloned().unwrap_or_else(|| Running {
@@ -255,7 +257,8 @@ impl Driver for Compose {
         let job = self.job(order)?;
         let sites = self.connect(&job).await?;
         let found = join_all(sites.iter().map(|site| running_on(site, order))).await;
-        let found: Vec<Vec<Running>> = found.into_iter().collect::<Result<_, _>>().map_err(|fault| self.redacted(fault))?;
+        let found: Vec<Vec<Running>> =
+            found.into_iter().collect::<Result<_, _>>().map_err(|fault| self.redacted(fault))?;
         Ok(found.into_iter().flatten().collect())
     }
 }

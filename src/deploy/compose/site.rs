@@ -44,7 +44,11 @@ pub(super) enum Mode {
         /// Lines for the environment file.
         lines: SecretString,
     },
-    Commands { deploy: Vec<String>, rollback: Vec<String>, running: Vec<String> },
+    Commands {
+        deploy: Vec<String>,
+        rollback: Vec<String>,
+        running: Vec<String>,
+    },
 }
 
 /// A login at a registry, for the time of a pull.

@@ -191,6 +191,11 @@ impl AwsError {
         }
     }
 
+    /// Whether the function was changed since it was looked at.
+    pub(super) const fn is_outdated(&self) -> bool {
+        matches!(self, Self::Refused { status: 412, .. })
+    }
+
     const fn is_absent(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
@@ -238,6 +243,14 @@ impl Api {
         };
         let credentials = Credentials::new(settings, kit, client.clone(), sts);
         Ok(Self { client, base, region, credentials, retry: kit.retry })
+    }
+
+    /// Whether we can say who we are.
+    ///
+    /// # Errors
+    /// Something that is needed for it is not set.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        self.credentials.check()
     }
 
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
@@ -378,9 +391,11 @@ impl Api {
         let request = self.signed(method, url, body).await.map_err(own)?;
         let passing = |why: String, after| Passing::Yes { why, after };
         let sent = async {
-            let answer = stack::execute(&self.client, request).await.map_err(|error| passing(error.to_string(), None))?;
+            let answer =
+                stack::execute(&self.client, request).await.map_err(|error| passing(error.to_string(), None))?;
             let status = answer.status();
-            let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+            let header =
+                |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
             let (error, kind) = (header("x-amz-function-error"), header("x-amzn-errortype"));
             let after = stack::retry_after::asked(answer.headers());
             let body = stack::body(answer, BODY).await.map_err(|error| passing(error.to_string(), None))?;
@@ -400,15 +415,16 @@ impl Api {
             }
             Err(Passing::No(AwsError::Refused { status: status.as_u16(), kind, message }))
         };
-        tokio::time::timeout(TIMEOUT, sent).await.unwrap_or_else(|_| {
-            Err(passing(format!("no answer within {}", humantime::format_duration(TIMEOUT)), None))
-        })
+        tokio::time::timeout(TIMEOUT, sent)
+            .await
+            .unwrap_or_else(|_| Err(passing(format!("no answer within {}", humantime::format_duration(TIMEOUT)), None)))
     }
 
     /// A request with its signature (AWS Signature Version 4).
     async fn signed(&self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Request, Fault> {
         let keys = self.credentials.get().await?;
-        let unsignable = |error: &dyn std::fmt::Display| Fault::defect(format!("a request that cannot be signed: {error}"));
+        let unsignable =
+            |error: &dyn std::fmt::Display| Fault::defect(format!("a request that cannot be signed: {error}"));
         let bytes: Bytes = body.map(|body| body.to_string().into()).unwrap_or_default();
         let host = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -426,8 +442,9 @@ impl Api {
             .map_err(|error| unsignable(&error))?
             .into();
         let headers = [("host", host.as_str()), ("content-type", "application/json")];
-        let signable = SignableRequest::new(method.as_str(), url.as_str(), headers.into_iter(), SignableBody::Bytes(&bytes))
-            .map_err(|error| unsignable(&error))?;
+        let signable =
+            SignableRequest::new(method.as_str(), url.as_str(), headers.into_iter(), SignableBody::Bytes(&bytes))
+                .map_err(|error| unsignable(&error))?;
         let (instructions, _) = sign(signable, &parameters).map_err(|error| unsignable(&error))?.into_parts();
         let (signed, _) = instructions.into_parts();
         let mut request = Request::new(method.clone(), url.clone());

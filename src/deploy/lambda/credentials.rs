@@ -57,21 +57,42 @@ impl Credentials {
     /// # Errors
     /// They are not set, or AWS does not give those of the role.
     pub(super) async fn get(&self) -> Result<Keys, Fault> {
-        if let Some(configured) = &self.configured {
-            let resolve = |secret| self.secrets.resolve(secret).map(|value| value.expose_secret().trim().to_owned());
-            let session = configured.session_token.as_ref().map(resolve).transpose()?;
-            let (id, secret) = (resolve(&configured.access_key_id)?, resolve(&configured.secret_access_key)?);
-            return Ok(Keys::new(id, secret, session, None, "configuration"));
+        if let Some(keys) = self.given()? {
+            return Ok(keys);
         }
         if let Some(role) = &self.role {
             let mut kept = self.kept.lock().await;
-            if let Some((keys, until)) = kept.as_ref().filter(|(_, until)| Instant::now() < *until) {
-                let _ = until;
+            if let Some((keys, _)) = kept.as_ref().filter(|(_, until)| Instant::now() < *until) {
                 return Ok(keys.clone());
             }
             let keys = self.take_on(role).await?;
             *kept = Some((keys.clone(), Instant::now() + LASTS));
             return Ok(keys);
+        }
+        Err(Fault::defect("neither keys nor a role"))
+    }
+
+    /// Whether all that is needed for it is there.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        match self.given()? {
+            Some(_) => Ok(()),
+            None => id_token::source(&self.secrets).map(|_| ()),
+        }
+    }
+
+    /// Keys that are given; nothing where a role is taken on.
+    fn given(&self) -> Result<Option<Keys>, Fault> {
+        if let Some(configured) = &self.configured {
+            let resolve = |secret| self.secrets.resolve(secret).map(|value| value.expose_secret().trim().to_owned());
+            let session = configured.session_token.as_ref().map(resolve).transpose()?;
+            let (id, secret) = (resolve(&configured.access_key_id)?, resolve(&configured.secret_access_key)?);
+            return Ok(Some(Keys::new(id, secret, session, None, "configuration")));
+        }
+        if self.role.is_some() {
+            return Ok(None);
         }
         let absent = || {
             Fault::new(Code::DriverRefused, "there are no credentials of AWS").with_fix(
@@ -81,7 +102,7 @@ impl Credentials {
         let id = self.secrets.plain("AWS_ACCESS_KEY_ID").ok_or_else(absent)?;
         let secret = self.secrets.variable("AWS_SECRET_ACCESS_KEY").ok_or_else(absent)?;
         let session = self.secrets.variable("AWS_SESSION_TOKEN").map(|token| token.expose_secret().to_owned());
-        Ok(Keys::new(id, secret.expose_secret(), session, None, "environment"))
+        Ok(Some(Keys::new(id, secret.expose_secret(), session, None, "environment")))
     }
 
     /// Takes on a role (AWS STS API Reference, `AssumeRoleWithWebIdentity`).
@@ -113,7 +134,8 @@ impl Credentials {
             return Err(fault.with_fix("check the role's trust policy: it must name this repository and environment"));
         }
         let read = |name: &str| element(&text, name).map(ToOwned::to_owned);
-        let (Some(id), Some(secret), Some(session)) = (read("AccessKeyId"), read("SecretAccessKey"), read("SessionToken"))
+        let (Some(id), Some(secret), Some(session)) =
+            (read("AccessKeyId"), read("SecretAccessKey"), read("SessionToken"))
         else {
             return Err(said(Code::DriverNonsense, "the answer has no keys"));
         };

@@ -83,8 +83,11 @@ impl Lambda {
     async fn code(&self, order: &Order) -> Result<NewCode, Fault> {
         let Some(package) = &self.settings.package else {
             let image = order.release.image.as_ref().ok_or_else(|| {
-                Fault::new(Code::ConfigurationInvalid, "the service has no image, and `deploy.lambda.package` names no package")
-                    .with_fix("add `package` under `deploy.lambda`")
+                Fault::new(
+                    Code::ConfigurationInvalid,
+                    "the service has no image, and `deploy.lambda.package` names no package",
+                )
+                .with_fix("add `package` under `deploy.lambda`")
             })?;
             let checksum = order.release.digest.as_ref().map(|digest| digest.hex().to_owned());
             return Ok(NewCode::Update { code: json!({ "ImageUri": image.to_string() }), checksum });
@@ -122,7 +125,10 @@ impl Lambda {
                 let bytes = self.api.download(&other).await.map_err(|error| error.fault(&name))?;
                 let code = zip(&bytes);
                 if !matches!(&code, NewCode::Update { checksum: Some(checksum), .. } if *checksum == other.checksum) {
-                    let text = format!("the code of {name} that AWS hands out is not the one that it names ({})", other.checksum);
+                    let text = format!(
+                        "the code of {name} that AWS hands out is not the one that it names ({})",
+                        other.checksum
+                    );
                     return Err(Fault::new(Code::DigestMismatch, text));
                 }
                 Ok(code)
@@ -131,7 +137,13 @@ impl Lambda {
     }
 
     /// Gives the function its code, waits until it is there, and publishes it where there is an alias. The version.
-    async fn put_code(&self, names: &Names, code: NewCode, order: &Order, log: &Log) -> Result<Option<String>, Setback> {
+    async fn put_code(
+        &self,
+        names: &Names,
+        code: NewCode,
+        order: &Order,
+        log: &Log,
+    ) -> Result<Option<String>, Setback> {
         let about = |error: AwsError| error.setback(&names.function);
         let (code, checksum) = match code {
             NewCode::Published(version) => {
@@ -143,7 +155,16 @@ impl Lambda {
         let now = self.settled(&names.function, None).await?;
         if checksum.as_ref() != Some(&now.checksum) {
             log.say(&format!("{} gets new code instead of {}", names.function, now.checksum));
-            self.api.update_code(&names.function, code, now.revision.as_deref()).await.map_err(about)?;
+            let updated = self.api.update_code(&names.function, code, now.revision.as_deref()).await;
+            if let Err(error) = updated {
+                // The first of two attempts may have been taken, and its answer lost.
+                let ours = error.is_outdated()
+                    && checksum.is_some()
+                    && checksum == Some(self.settled(&names.function, None).await?.checksum);
+                if !ours {
+                    return Err(about(error));
+                }
+            }
         }
         let now = self.settled(&names.function, None).await?;
         if checksum.is_some_and(|checksum| checksum != now.checksum) {
@@ -185,11 +206,13 @@ impl Lambda {
     async fn try_out(&self, names: &Names, version: Option<&str>, order: &Order, log: &Log) -> Result<(), Fault> {
         let Some(payload) = &self.settings.payload else { return Ok(()) };
         let payload = self.secrets.fill_json(payload, &order.values).map_err(fill_fault)?;
-        let answer = self.api.invoke(&names.function, version, &payload).await.map_err(|error| error.fault(&names.function))?;
+        let answer =
+            self.api.invoke(&names.function, version, &payload).await.map_err(|error| error.fault(&names.function))?;
         let shown = self.secrets.redact(&line(&answer.body.to_string(), 300));
         log.say(&format!("invoked: {shown}"));
         let failed = |why: String| {
-            let fault = Fault::new(Code::DeploymentFailed, format!("the new code of {} {why}: {shown}", names.function));
+            let fault =
+                Fault::new(Code::DeploymentFailed, format!("the new code of {} {why}: {shown}", names.function));
             fault.with_fix("see the function's logs in CloudWatch; no traffic goes to it where there is an alias")
         };
         if let Some(error) = answer.error {
@@ -223,7 +246,11 @@ impl Lambda {
             let weight = f64::from(step.basis_points()) / 10_000.0;
             let stays = alias.version.clone();
             let weights = json!({ version: weight });
-            alias = self.api.update_alias(&names.function, name, &stays, weights, alias.revision.as_deref()).await.map_err(touched)?;
+            alias = self
+                .api
+                .update_alias(&names.function, name, &stays, weights, alias.revision.as_deref())
+                .await
+                .map_err(touched)?;
             log.say(&format!("{step} of the traffic of {name} goes to version {version}"));
             sleep(self.settings.shift.as_ref().map_or(LOOK, |shift| shift.every)).await;
         }
@@ -279,6 +306,7 @@ impl Driver for Lambda {
     }
 
     fn check(&self, order: &Order) -> Result<(), Fault> {
+        self.api.check()?;
         self.names(order)?;
         if let Some(payload) = &self.settings.payload {
             self.secrets.fill_json(payload, &order.values).map_err(fill_fault)?;
@@ -287,7 +315,12 @@ impl Driver for Lambda {
             self.fill_expected(wanted, order)?;
         }
         let package = match &self.settings.package {
-            Some(LambdaPackage::File(it) | LambdaPackage::S3(it) | LambdaPackage::Function(it) | LambdaPackage::Version(it)) => it,
+            Some(
+                LambdaPackage::File(it)
+                | LambdaPackage::S3(it)
+                | LambdaPackage::Function(it)
+                | LambdaPackage::Version(it),
+            ) => it,
             None => return Ok(()),
         };
         Self::render(package, order).map(|_| ())
@@ -318,7 +351,10 @@ impl Driver for Lambda {
         }
         let running = self.running(order).await?;
         Ok(match differences(&order.release, &order.names, &running).is_empty() {
-            true => Progress::Applied(Report { version: running.first().and_then(|one| one.version.clone()), ..Report::default() }),
+            true => Progress::Applied(Report {
+                version: running.first().and_then(|one| one.version.clone()),
+                ..Report::default()
+            }),
             false => Progress::NotStarted,
         })
     }
@@ -329,7 +365,9 @@ impl Driver for Lambda {
         let named = order.release.version.clone().filter(|version| version.parse::<u64>().is_ok());
         let version = match (&names.alias, named, &order.release.digest) {
             (Some(_), Some(version), _) => Some(version),
-            (Some(_), None, Some(digest)) => self.version_of(&names.function, digest).await.map_err(Setback::Untouched)?,
+            (Some(_), None, Some(digest)) => {
+                self.version_of(&names.function, digest).await.map_err(Setback::Untouched)?
+            }
             _ => None,
         };
         if let Some(version) = version {
@@ -339,7 +377,9 @@ impl Driver for Lambda {
         let Some(image) = &order.release.image else {
             let text = format!("no version of {} has the code that is to be put back", names.function);
             let fault = Fault::new(Code::NothingToGoBackTo, text);
-            return Err(Setback::Untouched(fault.with_fix("use an `alias`: its earlier versions stay; or deploy the earlier package by hand")));
+            return Err(Setback::Untouched(
+                fault.with_fix("use an `alias`: its earlier versions stay; or deploy the earlier package by hand"),
+            ));
         };
         let checksum = order.release.digest.as_ref().map(|digest| digest.hex().to_owned());
         let code = NewCode::Update { code: json!({ "ImageUri": image.to_string() }), checksum };
@@ -381,10 +421,11 @@ mod tests {
     #[test]
     fn code_has_one_digest_whatever_aws_calls_it() {
         let digest = Digest::sha256(b"code");
-        let function = |checksum: &str, resolved: Option<&str>| Function {
-            checksum: checksum.to_owned(),
-            resolved: resolved.map(ToOwned::to_owned),
-            ..Function::default()
+        let function = |checksum: &str, resolved: Option<&str>| {
+            let mut function = Function::default();
+            checksum.clone_into(&mut function.checksum);
+            function.resolved = resolved.map(ToOwned::to_owned);
+            function
         };
         assert_eq!(digest_of(&function(digest.hex(), None)), Some(digest.clone()));
         assert_eq!(digest_of(&function(&STANDARD.encode(Sha256::digest(b"code")), None)), Some(digest.clone()));

@@ -128,6 +128,10 @@ impl DockerHosts {
 fn give(path: &Path, user: u32, group: u32) {
     let _ = chown(path, Some(user), Some(group));
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.path().is_dir() { give(&entry.path(), user, group) } else { let _ = chown(entry.path(), Some(user), Some(group)); }
+        if entry.path().is_dir() {
+            give(&entry.path(), user, group)
+        } else {
+            let _ = chown(entry.path(), Some(user), Some(group));
+        }
     }
 }

@@ -25,6 +25,7 @@ image_of() { # service, environment file, compose files…
     END { print image }
   ' "$@")
   case $image in
+    # shellcheck disable=SC2016 # it is looked for as it is
     *'${'*)
       variable=$(printf '%s' "$image" | sed 's/.*${\([A-Za-z_0-9]*\).*/\1/')
       value=$([ -z "$env_file" ] || sed -n "s/^$variable=//p" "$env_file" | tail -1 | tr -d "'\"")
@@ -77,6 +78,7 @@ case $1 in
       esac
     done
     for file in $files; do [ -e "$file" ] || fail "open $PWD/$file: no such file or directory" 14; done
+    [ -n "$env_file" ] || [ ! -e .env ] || env_file=.env
     [ -n "$project" ] || project=$(basename "$PWD")
     verb=$1
     shift
