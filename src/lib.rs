@@ -12,7 +12,9 @@
 //! | [`scan`] | known vulnerabilities: reports of scanners, exceptions, the decision |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`gates`] | what must hold before anything is changed: one file for each gate |
 //! | [`github`] | GitHub: one client, one file for each resource |
+//! | [`pace`] | how often others are asked whether something has changed |
 //! | [`deploy`] | the drivers that put releases in place |
 //! | [`migrate`] | how the application's database is brought forward |
 //! | [`http`] | the one HTTP stack |
@@ -27,10 +29,12 @@ pub mod checks;
 pub mod config;
 mod crashpoint;
 pub mod deploy;
+pub mod gates;
 pub mod github;
 pub mod http;
 pub mod ledger;
 pub mod migrate;
+pub mod pace;
 pub mod process;
 pub mod promotion;
 pub mod registry;

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS tidegate.run (
     scope TEXT NOT NULL,
     environment TEXT NOT NULL,
     operation TEXT NOT NULL
-        CHECK (operation IN ('promote', 'plan', 'rollback', 'verify', 'recover', 'report', 'audit')),
+        CHECK (operation IN ('promote', 'plan', 'rollback', 'verify', 'recover', 'report', 'audit', 'watch')),
     requestor TEXT NOT NULL,
     actor TEXT,
     reason TEXT,
@@ -74,6 +74,21 @@ CREATE TABLE IF NOT EXISTS tidegate.fault (
     fix TEXT NOT NULL,
     PRIMARY KEY (run, seq)
 );
+
+-- Digests that turned out bad in an environment.
+CREATE TABLE IF NOT EXISTS tidegate.bad_digest (
+    run TEXT NOT NULL,
+    seq BIGINT NOT NULL,
+    at TIMESTAMPTZ NOT NULL,
+    scope TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    because TEXT NOT NULL,
+    PRIMARY KEY (run, seq)
+);
+
+CREATE INDEX IF NOT EXISTS bad_digest_place ON tidegate.bad_digest (scope, environment, service, digest);
 
 -- One row for each environment, kept when the lease is given back so that its token never starts again.
 CREATE TABLE IF NOT EXISTS tidegate.lease (

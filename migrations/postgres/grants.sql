@@ -5,5 +5,6 @@ GRANT USAGE ON SCHEMA tidegate TO tidegate_writer;
 GRANT SELECT ON tidegate.migration, tidegate.deployment_log TO tidegate_writer;
 GRANT SELECT, INSERT ON tidegate.event TO tidegate_writer;
 GRANT SELECT, INSERT, UPDATE ON
-    tidegate.run, tidegate.candidate, tidegate.fault, tidegate.lease, tidegate.counter, tidegate.outbox
+    tidegate.run, tidegate.candidate, tidegate.fault, tidegate.lease, tidegate.counter, tidegate.outbox,
+    tidegate.bad_digest
     TO tidegate_writer;

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS run (
     scope TEXT NOT NULL,
     environment TEXT NOT NULL,
     operation TEXT NOT NULL
-        CHECK (operation IN ('promote', 'plan', 'rollback', 'verify', 'recover', 'report', 'audit')),
+        CHECK (operation IN ('promote', 'plan', 'rollback', 'verify', 'recover', 'report', 'audit', 'watch')),
     requestor TEXT NOT NULL,
     actor TEXT,
     reason TEXT,
@@ -74,6 +74,21 @@ CREATE TABLE IF NOT EXISTS fault (
     fix TEXT NOT NULL,
     PRIMARY KEY (run, seq)
 ) STRICT;
+
+-- Digests that turned out bad in an environment.
+CREATE TABLE IF NOT EXISTS bad_digest (
+    run TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    service TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    because TEXT NOT NULL,
+    PRIMARY KEY (run, seq)
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS bad_digest_place ON bad_digest (scope, environment, service, digest);
 
 -- One row for each environment, kept when the lease is given back so that its token never starts again.
 CREATE TABLE IF NOT EXISTS lease (

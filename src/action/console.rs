@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::printer::{Level, Printer, Style};
+use super::printer::{Level, Printer, Style, cut};
 use crate::promotion::event::{Conclusion, Event, Record};
 use crate::promotion::fault::{Fault, Severity};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
+use crate::promotion::untrusted::line;
 use crate::report::lines::lines;
 use crate::stages::audience::Audience;
 
@@ -79,10 +80,24 @@ impl Audience for Console {
         }
     }
 
+    fn waiting(&self, text: &str) {
+        self.printer.text(&format!("  {}", line(text, 1000)));
+    }
+
     fn progress(&self, text: &str) {
         self.printer.transient(&format!("  {text}"));
     }
 }
+
+/// How many characters of a fault's message an annotation shows, so that what to do about it is never cut off.
+const MESSAGE_MAX: usize = 2000;
+
+/// The same of what was tried, and of how many attempts it tells.
+const TRIED_MAX: usize = 200;
+const ATTEMPTS_MAX: usize = 5;
+
+/// The same of what to do about it.
+const FIX_MAX: usize = 800;
 
 /// Shows a fault as an annotation: what happened, what was tried, what to do.
 pub(super) fn annotate(printer: &Printer, fault: &Fault) {
@@ -93,11 +108,11 @@ pub(super) fn annotate(printer: &Printer, fault: &Fault) {
     };
     let about = fault.service.as_deref().map(|service| format!("{service}: ")).unwrap_or_default();
     let stage = fault.stage.map(|stage| format!(" in {stage}")).unwrap_or_default();
-    let mut text = format!("{about}{}", fault.message);
-    for tried in &fault.tried {
-        text.push_str(&format!("\ntried: {tried}"));
+    let mut text = format!("{about}{}", cut(&fault.message, MESSAGE_MAX));
+    for tried in fault.tried.iter().take(ATTEMPTS_MAX) {
+        text.push_str(&format!("\ntried: {}", cut(tried, TRIED_MAX)));
     }
-    text.push_str(&format!("\nfix: {}", fault.fix));
+    text.push_str(&format!("\nfix: {}", cut(&fault.fix, FIX_MAX)));
     printer.annotate(level, &format!("{} ({}, {}{stage})", fault.code, fault.category, fault.severity), &text);
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         Operation::Promote | Operation::Plan => promote(desk, book).await,
         Operation::Recover => recover(desk, book).await,
         Operation::Audit => audit(desk, book).await,
-        operation @ (Operation::Rollback | Operation::Verify | Operation::Report) => {
+        operation @ (Operation::Rollback | Operation::Verify | Operation::Report | Operation::Watch) => {
             Err(Fault::new(Code::NotBuilt, format!("`operation: {operation}` is not in this version"))
                 .with_fix("use a version that has it"))
         }

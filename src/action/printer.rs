@@ -223,7 +223,7 @@ fn harmless(line: &str) -> String {
     untrusted::defuse(&untrusted::visible(line))
 }
 
-fn cut(text: &str, max: usize) -> String {
+pub(super) fn cut(text: &str, max: usize) -> String {
     if text.chars().count() <= max { text.to_owned() } else { text.chars().take(max - 1).chain(['…']).collect() }
 }
 

@@ -45,6 +45,8 @@ pub(super) fn request(inputs: &Inputs, context: &Context) -> Result<Request, Fau
             workflow: context.workflow.clone(),
             attempt: context.attempt.clone(),
             name: context.job.clone(),
+            triggering_actor: context.triggering_actor.clone(),
+            check_run: inputs.check_run_id.as_deref().and_then(|id| id.parse().ok()),
         },
     })
 }

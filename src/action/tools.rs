@@ -6,14 +6,14 @@ use secrecy::ExposeSecret as _;
 
 use super::run::Desk;
 use crate::config::{Configuration, SecretReader};
-use crate::github::{GitHub, RepositoryName, Settings};
+use crate::github::{GitHub, Hub, RepositoryName, Settings};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::retry::RetryPolicy;
 use crate::registry::{Credentials, Options, Registries, default_docker_config};
+use crate::stages::Tools;
 use crate::stages::target::Route;
-use crate::stages::{Hub, Tools};
 
 /// Who GHCR is told we are; it only looks at the token.
 const GHCR: &str = "ghcr.io";
@@ -84,7 +84,7 @@ fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
         deadline: desk.deadline,
         observer: None,
     })?;
-    Ok(Some(Hub { github: Arc::new(github), repository }))
+    Ok(Some(Hub { github: Arc::new(github), repository, only_read: false }))
 }
 
 /// Who we are to registries. The given login is for the targets' registries alone; the configuration's are for those it

@@ -16,7 +16,6 @@ mod workflow;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +23,7 @@ use async_trait::async_trait;
 pub use self::log::Log;
 pub use self::order::{Facts, Order};
 use crate::config::{self, FillError, RenderError, SecretReader};
-use crate::github::{GitHub, RepositoryName};
+use crate::github::Hub;
 use crate::promotion::deployment::{Handle, Running};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::retry::RetryPolicy;
@@ -39,18 +38,9 @@ pub struct Kit {
     /// The workspace, to which relative paths belong.
     pub workspace: PathBuf,
     /// GitHub, where the job has a repository and a token.
-    pub github: Option<GitHubPlace>,
+    pub github: Option<Hub>,
     /// The address of GitHub's API.
     pub api_url: String,
-}
-
-/// GitHub, and the repository there that the run belongs to.
-#[derive(Debug, Clone)]
-pub struct GitHubPlace {
-    /// The client.
-    pub github: Arc<GitHub>,
-    /// The repository.
-    pub repository: RepositoryName,
 }
 
 /// A driver puts releases of one service in place in one environment.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
-use super::{Begun, Driver, GitHubPlace, Kit, Log, Order, Pace, Progress, Report, Setback, fill_fault};
+use super::{Begun, Driver, Kit, Log, Order, Pace, Progress, Report, Setback, fill_fault};
 use crate::config::{Dispatch, SecretReader, WorkflowDriver};
 use crate::github::dispatch::{APPEARANCE, RepositoryDispatch, Started, WorkflowDispatch};
 use crate::github::runs::{RunFilter, WorkflowRun};
@@ -61,7 +61,7 @@ impl Workflow {
                 deadline: None,
                 observer: None,
             })?),
-            None => own.map(|GitHubPlace { github, .. }| Arc::clone(github)).ok_or_else(nowhere)?,
+            None => own.map(|own| Arc::clone(&own.github)).ok_or_else(nowhere)?,
         };
         let (settings, secrets) = (settings.clone(), kit.secrets.clone());
         Ok(Self { settings, github, repository, secrets, default_branch: OnceCell::new() })

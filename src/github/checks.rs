@@ -31,9 +31,15 @@ struct CheckModel {
     conclusion: Option<String>,
     started_at: Option<DateTime<Utc>>,
     html_url: Option<String>,
-    app: Option<IdModel>,
+    app: Option<AppModel>,
     check_suite: Option<IdModel>,
     deployment: Option<IdModel>,
+}
+
+#[derive(Deserialize)]
+struct AppModel {
+    id: u64,
+    slug: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +53,8 @@ impl From<CheckModel> for CheckRun {
             id: model.id,
             name: model.name,
             commit: model.head_sha,
-            app: model.app.map(|app| app.id),
+            app: model.app.as_ref().map(|app| app.id),
+            app_slug: model.app.and_then(|app| app.slug),
             suite: model.check_suite.map(|suite| suite.id),
             status: model.status,
             conclusion: model.conclusion,

@@ -12,6 +12,7 @@ pub mod commits;
 pub mod deployments;
 pub mod dispatch;
 pub mod environments;
+mod hub;
 pub mod id_token;
 pub mod issues;
 pub mod repository;
@@ -32,6 +33,7 @@ mod transport;
 
 pub use client::{GitHub, Observer, Settings};
 pub use error::GitHubError;
+pub use hub::Hub;
 pub use identity::Identity;
 pub use limits::Limit;
 pub use permission::{Needs, Permission};

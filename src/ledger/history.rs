@@ -48,6 +48,19 @@ pub struct Past {
     pub updated_at: DateTime<Utc>,
 }
 
+/// That a digest turned out bad in an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadDigest {
+    /// The run that found it bad.
+    pub run: DeploymentId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The digest.
+    pub digest: Digest,
+    /// Why (may quote others: untrusted).
+    pub because: String,
+}
+
 /// Which runs are meant; an empty filter means the whole ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -127,6 +140,26 @@ pub(super) async fn lease(
     let place = vec![Value::text(scope), Value::text(environment)];
     let rows = transaction.fetch(transaction.sql.lease, place).await?;
     rows.first().map(|row| Ok((row.parsed(0)?, row.time(1)?))).transpose()
+}
+
+/// The marks of a service's bad digests, the newest first.
+pub(super) async fn bad_digests(
+    transaction: &mut Transaction,
+    scope: &str,
+    environment: &str,
+    service: &str,
+) -> Result<Vec<BadDigest>, Trouble> {
+    let place = vec![Value::text(scope), Value::text(environment), Value::text(service)];
+    let rows = transaction.fetch(transaction.sql.bad_digests, place).await?;
+    let read = |row: &Row| {
+        Ok(BadDigest {
+            run: row.parsed(0)?,
+            at: row.time(1)?,
+            digest: row.parsed(2)?,
+            because: row.text(3)?.to_owned(),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// The ids of runs, the newest first.

@@ -77,6 +77,7 @@ pub(super) enum Move {
     Intent(usize),
     Settle(bool),
     Fault(Code),
+    Bad(usize),
     Queue(u8),
     Deliver(u8, Delivery),
     End(State),
@@ -93,6 +94,7 @@ pub(super) fn moves() -> impl Strategy<Value = Move> {
         2 => (0..SERVICES.len()).prop_map(Move::Intent),
         2 => any::<bool>().prop_map(Move::Settle),
         2 => prop::sample::select(Code::ALL).prop_map(Move::Fault),
+        1 => (0..SERVICES.len()).prop_map(Move::Bad),
         2 => (0..3u8).prop_map(Move::Queue),
         2 => (0..3u8, prop::sample::select(vec![Delivery::Sent, Delivery::Accepted, Delivery::Failed]))
             .prop_map(|(topic, delivery)| Move::Deliver(topic, delivery)),
@@ -178,6 +180,11 @@ impl Environment {
                 Event::Settled { intent, outcome }
             }
             Move::Fault(code) => Event::Faulted(Box::new(Fault::new(*code, "it broke \u{0}").about(SERVICES[1]))),
+            Move::Bad(service) => Event::MarkedBad {
+                service: SERVICES[*service].into(),
+                digest: digest("bad"),
+                because: "it did not live \u{0}".into(),
+            },
             Move::Queue(topic) => {
                 Event::NotificationQueued { topic: format!("topic-{topic}"), channel: "team\u{0}".into() }
             }

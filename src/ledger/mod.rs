@@ -56,7 +56,7 @@ use store::Store;
 pub use address::{LedgerAddress, Parts};
 pub use audit::{Audit, Audited};
 pub use heartbeat::{Heartbeat, Standing};
-pub use history::{Filter, Past};
+pub use history::{BadDigest, Filter, Past};
 pub use rehearsal::Rehearsal;
 pub use spool::{Imported, Spooling};
 
@@ -203,7 +203,7 @@ pub fn connect(address: &LedgerAddress) -> Box<dyn Ledger> {
 /// Where events live.
 ///
 /// Every call is one transaction. When it returns `Ok`, what it did is durable and the derived tables (`run`,
-/// `candidate`, `fault`, `lease`, `counter`, `outbox`) are those that the events fold to. When it returns an error other
+/// `candidate`, `fault`, `bad_digest`, `lease`, `counter`, `outbox`) are those that the events fold to. When it returns an error other
 /// than [`LedgerError::InDoubt`], nothing was done.
 ///
 /// `append`, `take_sequence`, `acquire` and `release` are safe to repeat with the same head on the same ledger object
@@ -274,6 +274,10 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// Services' parts in past runs, the newest first, from the derived tables.
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError>;
+
+    /// The digests of a service that were marked bad in an environment, the newest mark first: every
+    /// [`Event::MarkedBad`] there is. Whether one has lived there since is for who asks to tell, from [`Ledger::past`].
+    async fn bad_digests(&self, scope: &str, environment: &str, service: &str) -> Result<Vec<BadDigest>, LedgerError>;
 
     /// The ids of runs, the newest first.
     async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError>;

@@ -51,6 +51,7 @@ impl Folded {
             rows.extend(self.counter_row(candidate));
         }
         rows.extend(self.fault_rows());
+        rows.extend(self.bad_digest_rows());
         rows.extend(self.outbox_rows());
         rows
     }
@@ -182,6 +183,23 @@ impl Folded {
         })
     }
 
+    fn bad_digest_rows(&self) -> impl Iterator<Item = Derived> {
+        let run = &self.run;
+        run.bad_digests.iter().map(move |bad| Derived {
+            table: Table::BadDigest,
+            values: vec![
+                Value::text(run.id.as_str()),
+                Value::number(bad.seq),
+                Value::time(bad.at),
+                Value::text(&run.opening.scope),
+                Value::text(&run.opening.environment),
+                Value::text(&bad.service),
+                Value::text(bad.digest.as_str()),
+                Value::text(&bad.because),
+            ],
+        })
+    }
+
     fn outbox_rows(&self) -> impl Iterator<Item = Derived> {
         let run = self.run.id.as_str();
         self.run.notifications.iter().map(move |notification| Derived {
@@ -224,6 +242,7 @@ pub(super) enum Table {
     Run,
     Candidate,
     Fault,
+    BadDigest,
     Lease,
     Counter,
     Outbox,
@@ -236,6 +255,7 @@ impl Table {
             Self::Run => sql.put_run,
             Self::Candidate => sql.put_candidate,
             Self::Fault => sql.put_fault,
+            Self::BadDigest => sql.put_bad_digest,
             Self::Lease => sql.put_lease,
             Self::Counter => sql.put_counter,
             Self::Outbox => sql.put_outbox,
@@ -269,7 +289,7 @@ mod tests {
         fn put(&mut self, row: Derived) {
             let key = match row.table {
                 Table::Run => 1,
-                Table::Candidate | Table::Fault | Table::Lease => 2,
+                Table::Candidate | Table::Fault | Table::BadDigest | Table::Lease => 2,
                 Table::Counter | Table::Outbox => 3,
             };
             let key = format!("{:?} {:?}", row.table, &row.values[..key]);

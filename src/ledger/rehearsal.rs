@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::chain::{self, Entry};
-use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
+use super::{Acquired, BadDigest, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
 use crate::promotion::event::{Event, Opening, Record};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
@@ -122,6 +122,13 @@ impl Ledger for Rehearsal {
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {
         match &self.real {
             Some(real) => real.past(filter).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn bad_digests(&self, scope: &str, environment: &str, service: &str) -> Result<Vec<BadDigest>, LedgerError> {
+        match &self.real {
+            Some(real) => real.bad_digests(scope, environment, service).await,
             None => Ok(Vec::new()),
         }
     }

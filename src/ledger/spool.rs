@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::chain::Entry;
 use super::spool_file::{Spool, files_in, read, remove, sealed, take, unusable};
-use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
+use super::{Acquired, BadDigest, Fence, Filter, Head, Ledger, LedgerError, Opened, Past};
 use crate::promotion::event::{Event, Opening, Record};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::identity::DeploymentId;
@@ -351,6 +351,10 @@ impl Ledger for Spooling {
 
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {
         self.inner.past(filter).await
+    }
+
+    async fn bad_digests(&self, scope: &str, environment: &str, service: &str) -> Result<Vec<BadDigest>, LedgerError> {
+        self.inner.bad_digests(scope, environment, service).await
     }
 
     async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError> {

@@ -59,6 +59,8 @@ pub(super) struct Statements {
     pub(super) past: &'static str,
     /// The ids of runs.
     pub(super) runs: &'static str,
+    /// The marks of a service's bad digests, the newest first.
+    pub(super) bad_digests: &'static str,
     /// The heads of runs.
     pub(super) heads: &'static str,
     /// The runs of an environment that are not over and have changed the world, or may have.
@@ -70,6 +72,8 @@ pub(super) struct Statements {
     pub(super) put_candidate: &'static str,
     /// Puts a row into `fault`.
     pub(super) put_fault: &'static str,
+    /// Puts a row into `bad_digest`.
+    pub(super) put_bad_digest: &'static str,
     /// Puts a row into `lease`, unless it has a greater token.
     pub(super) put_lease: &'static str,
     /// Puts a row into `counter`, unless it has a greater number.
@@ -149,6 +153,10 @@ macro_rules! statements {
                 " AND ($3 IS NULL OR EXISTS (SELECT 1 FROM ", $schema, "candidate c WHERE c.run = r.id AND c.service = $3))",
                 " AND ($4 = 0 OR r.ended_at IS NULL) ORDER BY r.opened_at DESC, r.id DESC LIMIT $5"
             ),
+            bad_digests: concat!(
+                "SELECT run, at, digest, because FROM ", $schema, "bad_digest",
+                " WHERE scope = $1 AND environment = $2 AND service = $3 ORDER BY at DESC, run DESC, seq DESC"
+            ),
             heads: concat!("SELECT id, seq, head FROM ", $schema, "run ORDER BY id"),
             unsettled: concat!(
                 "SELECT id FROM ", $schema, "run WHERE scope = $1 AND environment = $2 AND ended_at IS NULL",
@@ -183,6 +191,13 @@ macro_rules! statements {
                 " code = excluded.code, category = excluded.category, severity = excluded.severity,",
                 " message = excluded.message, fix = excluded.fix"
             ),
+            put_bad_digest: concat!(
+                "INSERT INTO ", $schema, "bad_digest (run, seq, at, scope, environment, service, digest, because)",
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                " ON CONFLICT (run, seq) DO UPDATE SET at = excluded.at, scope = excluded.scope,",
+                " environment = excluded.environment, service = excluded.service, digest = excluded.digest,",
+                " because = excluded.because"
+            ),
             put_lease: concat!(
                 "INSERT INTO ", $schema, "lease AS l (scope, environment, token, holder, expires_at)",
                 " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (scope, environment) DO UPDATE SET token = excluded.token,",
@@ -198,7 +213,7 @@ macro_rules! statements {
                 " attempts = excluded.attempts"
             ),
             empty: concat!(
-                "DELETE FROM ", $schema, "candidate; DELETE FROM ", $schema, "fault; DELETE FROM ", $schema, "outbox;",
+                "DELETE FROM ", $schema, "candidate; DELETE FROM ", $schema, "fault; DELETE FROM ", $schema, "bad_digest; DELETE FROM ", $schema, "outbox;",
                 " DELETE FROM ", $schema, "counter; DELETE FROM ", $schema, "lease; DELETE FROM ", $schema, "run"
             ),
             $($own)*
@@ -217,7 +232,7 @@ pub(super) const POSTGRES: Statements = statements!(
             WHERE n.nspname = 'tidegate' AND c.relname = 'migration' AND c.relkind = 'r'",
         derived_count: "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             WHERE n.nspname = 'tidegate' AND c.relkind IN ('r', 'v') \
-            AND c.relname IN ('run', 'candidate', 'fault', 'lease', 'counter', 'outbox', 'deployment_log')",
+            AND c.relname IN ('run', 'candidate', 'fault', 'lease', 'counter', 'outbox', 'bad_digest', 'deployment_log')",
         encoding: "SELECT current_setting('server_encoding')",
         create_schema: "CREATE SCHEMA tidegate",
         create_migrations: "CREATE TABLE tidegate.migration \
@@ -237,7 +252,7 @@ pub(super) const SQLITE: Statements = statements!(
         schema_exists: "SELECT 1",
         exists: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'migration'",
         derived_count: "SELECT count(*) FROM sqlite_master WHERE name IN \
-            ('run', 'candidate', 'fault', 'lease', 'counter', 'outbox', 'deployment_log')",
+            ('run', 'candidate', 'fault', 'lease', 'counter', 'outbox', 'bad_digest', 'deployment_log')",
         encoding: "SELECT 'UTF8'",
         create_schema: "",
         create_migrations: "CREATE TABLE migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT",

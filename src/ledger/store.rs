@@ -12,7 +12,7 @@ use super::projection::Folded;
 use super::session::{Database, Trouble, Value};
 use super::transact::{Done, reading, writing};
 use super::transaction::{Transaction, read};
-use super::{Acquired, Fence, Filter, Head, Ledger, LedgerError, Opened, Past, history, migrate};
+use super::{Acquired, BadDigest, Fence, Filter, Head, Ledger, LedgerError, Opened, Past, history, migrate};
 use crate::promotion::event::{Event, Opening, Record};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
@@ -195,6 +195,16 @@ impl<D: Database> Ledger for Store<D> {
 
     async fn past(&self, filter: &Filter) -> Result<Vec<Past>, LedgerError> {
         reading!(self, "look at the past", |transaction| history::past(transaction, filter).await)
+    }
+
+    async fn bad_digests(&self, scope: &str, environment: &str, service: &str) -> Result<Vec<BadDigest>, LedgerError> {
+        reading!(self, "look for bad digests", |transaction| history::bad_digests(
+            transaction,
+            scope,
+            environment,
+            service
+        )
+        .await)
     }
 
     async fn runs(&self, filter: &Filter) -> Result<Vec<DeploymentId>, LedgerError> {

@@ -8,11 +8,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Outcome};
+use super::asking::{Approver, Asked, Refusal};
 use super::candidate::ImageFacts;
 use super::check::Finding;
 use super::deployment::Handle;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
+use super::gate::GateFinding;
 use super::identity::{DeploymentId, RunKey};
 use super::image::Reference;
 use super::migration::Migrations;
@@ -38,12 +40,22 @@ pub enum Operation {
     Report,
     /// Prove that the ledger was not tampered with.
     Audit,
+    /// Watch a job that waits for an environment's reviewers.
+    Watch,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 7] =
-        [Self::Promote, Self::Plan, Self::Rollback, Self::Verify, Self::Recover, Self::Report, Self::Audit];
+    pub const ALL: [Self; 8] = [
+        Self::Promote,
+        Self::Plan,
+        Self::Rollback,
+        Self::Verify,
+        Self::Recover,
+        Self::Report,
+        Self::Audit,
+        Self::Watch,
+    ];
 
     /// The name in inputs and events.
     #[must_use]
@@ -56,6 +68,7 @@ impl Operation {
             Self::Recover => "recover",
             Self::Report => "report",
             Self::Audit => "audit",
+            Self::Watch => "watch",
         }
     }
 }
@@ -284,6 +297,20 @@ impl Traffic {
         self.sent += other.sent;
     }
 
+    /// What came since an earlier count.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let requests = self.requests.iter().filter_map(|(class, count)| {
+            let more = count.saturating_sub(earlier.requests.get(class).copied().unwrap_or_default());
+            (more > 0).then(|| (class.clone(), more))
+        });
+        Self {
+            requests: requests.collect(),
+            received: self.received.saturating_sub(earlier.received),
+            sent: self.sent.saturating_sub(earlier.sent),
+        }
+    }
+
     /// All requests together.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -299,6 +326,13 @@ pub enum Consent {
     Policy {
         /// Why nobody has to.
         because: String,
+    },
+    /// People have said yes.
+    People {
+        /// Who, each once for every place in which they were asked.
+        approvers: Vec<Approver>,
+        /// Whether the yes was given to this very plan, and not only to this workflow run.
+        bound: bool,
     },
 }
 
@@ -398,6 +432,58 @@ pub enum Event {
         plan: Digest,
         /// How.
         consent: Consent,
+    },
+    /// The gates were looked at.
+    GatesEvaluated {
+        /// How each stands.
+        findings: Vec<GateFinding>,
+    },
+    /// People are asked for their yes to the plan; recorded before they are.
+    ApprovalAsked(Box<Asked>),
+    /// The issue in which people are asked.
+    ApprovalIssue {
+        /// Its number.
+        number: u64,
+        /// Its web address.
+        url: String,
+        /// When it was opened, by GitHub's clock: from then on answers count.
+        #[schemars(with = "String")]
+        at: DateTime<Utc>,
+        /// Until when they do.
+        #[schemars(with = "String")]
+        until: DateTime<Utc>,
+    },
+    /// Somebody said yes.
+    ApprovalGiven {
+        /// Who, where, with which words.
+        approver: Approver,
+    },
+    /// Those who are asked were reminded.
+    ApprovalReminded,
+    /// The plan has no yes, and will not get one.
+    ApprovalRefused(Refusal),
+    /// The files that the plan was made of, for a visit whose workspace has none.
+    FilesKept {
+        /// Their text, by path.
+        files: BTreeMap<String, String>,
+    },
+    /// GitHub's deployment of this run.
+    GithubDeployment {
+        /// Its id.
+        id: u64,
+        /// The environment's name there.
+        environment: String,
+        /// Whether the job's `environment:` had made it.
+        reused: bool,
+    },
+    /// A digest turned out bad in this environment.
+    MarkedBad {
+        /// The service.
+        service: String,
+        /// The digest.
+        digest: Digest,
+        /// Why (may quote others: untrusted).
+        because: String,
     },
     /// Checks were evaluated.
     Checked {
@@ -517,6 +603,15 @@ impl Event {
             Self::MigrationsFound { .. } => "migrations-found",
             Self::Planned { .. } => "planned",
             Self::Approved { .. } => "approved",
+            Self::GatesEvaluated { .. } => "gates-evaluated",
+            Self::ApprovalAsked(_) => "approval-asked",
+            Self::ApprovalIssue { .. } => "approval-issue",
+            Self::ApprovalGiven { .. } => "approval-given",
+            Self::ApprovalReminded => "approval-reminded",
+            Self::ApprovalRefused(_) => "approval-refused",
+            Self::FilesKept { .. } => "files-kept",
+            Self::GithubDeployment { .. } => "github-deployment",
+            Self::MarkedBad { .. } => "marked-bad",
             Self::Checked { .. } => "checked",
             Self::Forced { .. } => "forced",
             Self::LeaseTaken { .. } => "lease-taken",

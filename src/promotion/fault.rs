@@ -279,6 +279,63 @@ catalogue! {
     /// A failed check was overruled by `force`.
     Forced = "forced", Validation, Medium, Failed,
         "nothing now; rebuild the image so that force is not needed next time";
+    /// A check of the commit is red, missing or still under way.
+    ChecksNotGreen = "checks-not-green", Validation, High, Refused,
+        "look at the checks that are named; when they are green, run this again";
+    /// A workflow has not succeeded for the commit.
+    WorkflowNotGreen = "workflow-not-green", Validation, High, Refused,
+        "look at the workflow's run for this commit; when it has succeeded, run this again";
+    /// Workflows have not run for the commit in the order in which they must.
+    WorkflowsOutOfOrder = "workflows-out-of-order", Validation, High, Refused,
+        "run the workflows again in the order of `gates.order.workflows`";
+    /// The environment is not there on GitHub, or not protected as it must be.
+    EnvironmentUnprotected = "environment-unprotected", Validation, High, Refused,
+        "set it right on GitHub under Settings, Environments, or ask for less under `gates.environment`";
+    /// Another deployment to the environment is in progress.
+    DeploymentInProgress = "deployment-in-progress", Timeout, High, Refused,
+        "wait for it, or raise `gates.deployments.wait`; one that nobody is at any more ends when it is set to `inactive`";
+    /// The digest has not lived long enough where it comes from.
+    NotSoaked = "not-soaked", Validation, High, Refused,
+        "wait until it has, or shorten `gates.soak`";
+    /// Nothing is promoted at this time.
+    Frozen = "frozen", Validation, High, Refused,
+        "wait until the window ends; in an emergency set `override: freeze` and give a `reason`";
+    /// An earlier run found that the digest does not live here.
+    DigestBad = "digest-bad", Validation, High, Refused,
+        "promote a fixed image; if the image was not to blame, set `override: bad-digest` and give a `reason`";
+    /// The commit is on no branch that may be promoted.
+    BranchRefused = "branch-refused", Validation, High, Refused,
+        "merge the commit into one of `gates.branches` first";
+    /// What is deployed is not what is committed.
+    ReferenceUnclean = "reference-unclean", Validation, High, Refused,
+        "build from a commit with nothing uncommitted, and from a tag that does not move";
+    /// It cannot be told which commit an image was built from.
+    RevisionUnknown = "revision-unknown", Validation, High, Refused,
+        "build the image with the label `org.opencontainers.image.revision`, which docker/metadata-action sets";
+    /// Something that must be there before anything is deployed is not.
+    ResourceUnavailable = "resource-unavailable", Validation, High, Refused,
+        "set right what is named, then run this again";
+    /// A closed gate was passed over.
+    GateOverridden = "gate-overridden", Validation, Medium, Refused,
+        "nothing now; the reason is on record";
+    /// Something needs GitHub, and there is no token or no repository.
+    GithubRequired = "github-required", Validation, Critical, BadInput,
+        "run it in GitHub Actions, or set `github-token` and GITHUB_REPOSITORY";
+    /// The plan has no yes from the environment's reviewers.
+    ApprovalMissing = "approval-missing", Validation, High, Refused,
+        "give the job `environment:` with required reviewers, and let them approve this workflow run";
+    /// The yes of the environment's reviewers may have been given to something else than the plan.
+    ApprovalUnbound = "approval-unbound", Validation, High, Refused,
+        "make the plan in an earlier job of the same workflow run with `until: conditions`, so that the reviewers see it";
+    /// Nobody could ever say yes.
+    ApprovalImpossible = "approval-impossible", Validation, Critical, BadInput,
+        "name more approvers, lower `gates.approval.minimum`, or allow who asks with `allow-self`";
+    /// Somebody said no.
+    ApprovalRejected = "approval-rejected", Validation, High, Refused,
+        "talk to whoever said no; another workflow run asks anew";
+    /// Nobody, or too few, said yes in time.
+    ApprovalTimedOut = "approval-timed-out", Timeout, High, Refused,
+        "ask again in another workflow run, or raise `gates.approval.timeout`";
     /// The ledger cannot be reached.
     LedgerUnreachable = "ledger-unreachable", Network, Critical, Refused,
         "check `database-url`, the network and the database; nothing is promoted that cannot be recorded";

@@ -3,6 +3,7 @@
 pub mod act;
 mod answer;
 pub mod approval;
+pub mod asking;
 pub mod candidate;
 pub mod check;
 pub mod deployment;
@@ -10,6 +11,7 @@ pub mod digest;
 pub mod environment_review;
 pub mod event;
 pub mod fault;
+pub mod gate;
 pub mod identity;
 pub mod image;
 pub mod login;

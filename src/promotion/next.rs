@@ -1,5 +1,6 @@
 //! What a run does next: pure decisions over the fold.
 
+use super::asking::Refusal;
 use super::event::{Conclusion, Decision};
 use super::fault::{Code, Exit};
 use super::run::Run;
@@ -73,6 +74,13 @@ pub fn ending(run: &Run) -> Ending {
         Stage::ALL.into_iter().any(|stage| run.conclusion(stage).is_some_and(|conclusion| !conclusion.lets_go_on()));
     if !failed {
         return Ending { state: State::CompletedSuccessfully, exit: Exit::Done, reason: None };
+    }
+    if let Some(refusal) = run.asking.as_ref().and_then(|asking| asking.refusal.as_ref()) {
+        let (state, reason) = match refusal {
+            Refusal::Rejected { .. } => (State::Rejected, Code::ApprovalRejected),
+            Refusal::TimedOut { .. } => (State::Cancelled, Code::ApprovalTimedOut),
+        };
+        return Ending { state, exit: Exit::Refused, reason: Some(reason) };
     }
     let reason = run.decisive_fault().map(|fault| fault.code);
     match run.took_back() {

@@ -19,6 +19,8 @@ pub struct CheckRun {
     pub commit: String,
     /// The app that made it.
     pub app: Option<u64>,
+    /// The app's slug.
+    pub app_slug: Option<String>,
     /// The check suite it belongs to: in GitHub Actions one for each workflow run.
     pub suite: Option<u64>,
     /// `completed`, or anything else while it is not.
@@ -65,6 +67,8 @@ pub struct Wanted {
     /// Whether a skipped check run is a failure. GitHub's own rule is that it is not; but a job is also skipped when one
     /// that it needs has failed.
     pub skipped_fails: bool,
+    /// Whether a neutral check run is a failure.
+    pub neutral_fails: bool,
     /// Whether it is all right that there is nothing to be green.
     pub nothing_passes: bool,
 }
@@ -244,7 +248,7 @@ impl Seen {
             }
         }
         Self {
-            runs: newest.into_values().map(|run| sight_of_run(run, wanted.skipped_fails)).collect(),
+            runs: newest.into_values().map(|run| sight_of_run(run, wanted)).collect(),
             statuses: statuses.into_values().map(sight_of_status).collect(),
             ours,
         }
@@ -319,12 +323,13 @@ fn combine(item: &mut Item, sights: &[&Sight]) {
     }
 }
 
-fn sight_of_run(run: &CheckRun, skipped_fails: bool) -> Sight {
+fn sight_of_run(run: &CheckRun, wanted: &Wanted) -> Sight {
     let conclusion = run.conclusion.as_deref().unwrap_or("no conclusion");
     let (light, seen) = match conclusion {
         _ if !run.has_ended() => (Light::Running, run.status.as_str()),
-        "success" | "neutral" => (Light::Green, conclusion),
-        "skipped" if !skipped_fails => (Light::Green, conclusion),
+        "success" => (Light::Green, conclusion),
+        "neutral" if !wanted.neutral_fails => (Light::Green, conclusion),
+        "skipped" if !wanted.skipped_fails => (Light::Green, conclusion),
         // Every other word is a no, also one that GitHub has not said yet.
         _ => (Light::Red, conclusion),
     };
@@ -356,6 +361,7 @@ mod tests {
             name: name.to_owned(),
             commit: "c0".to_owned(),
             app: Some(ACTIONS),
+            app_slug: None,
             suite: Some(id),
             status: if running { outcome } else { "completed" }.to_owned(),
             conclusion: (!running && !outcome.is_empty()).then(|| outcome.to_owned()),

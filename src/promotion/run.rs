@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::act::{Act, CopyStats, Outcome};
+use super::asking::{Asking, Issue};
 use super::candidate::ImageFacts;
 use super::check::{Finding, Verdict};
 use super::deployment::{Deployed, Handle};
 use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
+use super::gate::GateFinding;
 use super::identity::DeploymentId;
 use super::image::Reference;
 use super::migration::Migrations;
@@ -49,6 +51,16 @@ pub struct Run {
     pub estimate: Estimate,
     /// The yes to the plan.
     pub consent: Option<(Digest, Consent)>,
+    /// How the gates stood, the last time they were looked at.
+    pub gates: Vec<GateFinding>,
+    /// How people were asked for their yes to the plan.
+    pub asking: Option<Asking>,
+    /// The files that the plan was made of.
+    pub files: BTreeMap<String, String>,
+    /// GitHub's deployment.
+    pub github_deployment: Option<GithubDeployment>,
+    /// Digests that this run found bad.
+    pub bad_digests: Vec<MarkedBad>,
     /// What the checks found, the last time they were evaluated.
     pub findings: Vec<Finding>,
     /// Who overruled failed checks, and why.
@@ -120,6 +132,32 @@ pub struct Candidate {
     pub moved: bool,
     /// How it was deployed, unless that was taken back since.
     pub deployed: Option<Deployed>,
+}
+
+/// GitHub's deployment of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GithubDeployment {
+    /// Its id.
+    pub id: u64,
+    /// The environment's name there.
+    pub environment: String,
+    /// Whether the job's `environment:` had made it.
+    pub reused: bool,
+}
+
+/// A digest that a run found bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkedBad {
+    /// The place of its event.
+    pub seq: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The service.
+    pub service: String,
+    /// The digest.
+    pub digest: Digest,
+    /// Why.
+    pub because: String,
 }
 
 /// Failed checks that were overruled.
@@ -250,6 +288,11 @@ impl Run {
             plan: None,
             estimate: Estimate::default(),
             consent: None,
+            gates: Vec::new(),
+            asking: None,
+            files: BTreeMap::new(),
+            github_deployment: None,
+            bad_digests: Vec::new(),
             findings: Vec::new(),
             forced: None,
             lease: None,
@@ -348,7 +391,20 @@ impl Run {
                 Err("the fencing token does not grow".to_owned())
             }
             Event::LeaseReleased { token } if self.lease != Some(*token) => Err("that lease is not held".to_owned()),
-            Event::Intent { .. } | Event::Planned { .. } | Event::Approved { .. } if self.ended.is_some() => {
+            Event::ApprovalIssue { .. }
+            | Event::ApprovalGiven { .. }
+            | Event::ApprovalReminded
+            | Event::ApprovalRefused(_)
+                if self.asking.is_none() =>
+            {
+                Err("nobody is asked".to_owned())
+            }
+            Event::MarkedBad { service, .. } if self.candidate(service).is_none() => {
+                Err(format!("{service} is not in this run"))
+            }
+            Event::Intent { .. } | Event::Planned { .. } | Event::Approved { .. } | Event::ApprovalAsked(_)
+                if self.ended.is_some() =>
+            {
                 Err("the run is over".to_owned())
             }
             _ => Ok(()),
@@ -403,6 +459,41 @@ impl Run {
                 self.estimate = estimate.clone();
             }
             Event::Approved { plan, consent } => self.consent = Some((plan.clone(), consent.clone())),
+            Event::GatesEvaluated { findings } => self.gates.clone_from(findings),
+            Event::ApprovalAsked(asked) => self.asking = Some(Asking::new((**asked).clone(), at)),
+            Event::ApprovalIssue { number, url, at, until } => {
+                if let Some(asking) = &mut self.asking {
+                    asking.issue = Some(Issue { number: *number, url: url.clone(), at: *at, until: *until });
+                }
+            }
+            Event::ApprovalGiven { approver } => {
+                if let Some(asking) = &mut self.asking {
+                    asking.approvers.push(approver.clone());
+                }
+            }
+            Event::ApprovalReminded => {
+                if let Some(asking) = &mut self.asking {
+                    asking.reminded_at = Some(at);
+                    asking.reminders += 1;
+                }
+            }
+            Event::ApprovalRefused(refusal) => {
+                if let Some(asking) = &mut self.asking {
+                    asking.refusal = Some(refusal.clone());
+                }
+            }
+            Event::FilesKept { files } => self.files.clone_from(files),
+            Event::GithubDeployment { id, environment, reused } => {
+                self.github_deployment =
+                    Some(GithubDeployment { id: *id, environment: environment.clone(), reused: *reused });
+            }
+            Event::MarkedBad { service, digest, because } => self.bad_digests.push(MarkedBad {
+                seq: record.seq,
+                at,
+                service: service.clone(),
+                digest: digest.clone(),
+                because: because.clone(),
+            }),
             Event::Checked { findings } => {
                 self.findings.retain(|known| {
                     !findings.iter().any(|new| {

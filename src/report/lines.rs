@@ -2,9 +2,11 @@
 
 use super::text;
 use crate::promotion::act::{Act, Outcome, TagMove};
+use crate::promotion::asking::Refusal;
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::deployment::Deployed;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
+use crate::promotion::gate::{GateFinding, Standing};
 use crate::promotion::migration::Migrations;
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
@@ -39,7 +41,34 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
             estimate.requests,
             text::bytes(estimate.bytes)
         )],
+        Event::GatesEvaluated { findings } => gates(findings),
+        Event::ApprovalIssue { number, url, until, .. } => {
+            vec![format!("approval is asked for in issue {number}, until {}: {}", text::time(*until), line(url, 200))]
+        }
+        Event::ApprovalGiven { approver } => vec![format!(
+            "{} approved in the {}{}",
+            line(approver.by.as_str(), 100),
+            approver.place.name(),
+            if approver.remark.is_empty() { String::new() } else { format!(": {}", line(&approver.remark, MAX)) }
+        )],
+        Event::ApprovalReminded => vec!["the approvers were reminded".to_owned()],
+        Event::ApprovalRefused(Refusal::Rejected { by, remark }) => {
+            vec![format!("rejected by {}: {}", line(by.as_str(), 100), line(remark, MAX))]
+        }
+        Event::ApprovalRefused(Refusal::TimedOut { missing }) => {
+            vec![format!("nobody approved in time: {missing} missing")]
+        }
+        Event::GithubDeployment { id, environment, .. } => {
+            vec![format!("GitHub's deployment to {} is {id}", line(environment, 100))]
+        }
+        Event::MarkedBad { service, digest, because } => {
+            vec![format!("{service}: {digest} is marked bad in {}: {}", run.opening.environment, line(because, MAX))]
+        }
         Event::Approved { consent: Consent::Policy { because }, .. } => vec![format!("approved by policy: {because}")],
+        Event::Approved { plan, consent: Consent::People { bound, .. } } => vec![format!(
+            "approved{}",
+            if *bound { format!(": plan {}", plan.short()) } else { ", not bound to the plan".to_owned() }
+        )],
         Event::Checked { findings } => checked(findings),
         Event::Forced { by, reason, checks } => {
             vec![format!("FORCED by {}: {} (overruled: {})", line(by, 100), line(reason, MAX), checks.join(", "))]
@@ -82,6 +111,20 @@ pub fn traffic(traffic: &Traffic) -> String {
         text::bytes(traffic.received),
         text::bytes(traffic.sent)
     )
+}
+
+fn gates(findings: &[GateFinding]) -> Vec<String> {
+    let told = |one: &GateFinding| {
+        let fix = one.fix.as_deref().map(|fix| format!("; {}", line(fix, MAX))).unwrap_or_default();
+        let loud = if one.standing == Standing::Overridden { "OVERRIDDEN" } else { one.standing.name() };
+        format!("gate {}: {loud}: seen {}, wanted {}{fix}", one.gate, line(&one.seen, 1000), line(&one.wanted, MAX))
+    };
+    let mut lines: Vec<String> = findings.iter().filter(|one| one.standing != Standing::Open).map(told).collect();
+    let open = findings.iter().filter(|one| one.standing == Standing::Open).count();
+    if !findings.is_empty() {
+        lines.push(format!("{open} of {} gates are open", findings.len()));
+    }
+    lines
 }
 
 fn checked(findings: &[Finding]) -> Vec<String> {

@@ -1,12 +1,13 @@
 //! The values of the action's outputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::promotion::act::Act;
-use crate::promotion::event::{Conclusion, Decision};
+use crate::promotion::event::{Conclusion, Consent, Decision};
 use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
+use crate::promotion::login::Login;
 use crate::promotion::run::Run;
 use crate::promotion::state::State;
 
@@ -92,6 +93,19 @@ fn reason(run: &Run) -> &'static str {
     run.ended.as_ref().and_then(|ended| ended.reason).map(Code::name).unwrap_or_default()
 }
 
+/// Who said yes, each once, by commas; `policy` where nobody had to.
+#[must_use]
+pub fn approved_by(run: &Run) -> String {
+    match &run.consent {
+        None => String::new(),
+        Some((_, Consent::Policy { .. })) => "policy".to_owned(),
+        Some((_, Consent::People { approvers, .. })) => {
+            let people: BTreeSet<&Login> = approvers.iter().map(|approver| &approver.by).collect();
+            people.into_iter().map(Login::as_str).collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
 /// What machines are told in one piece.
 fn result(run: &Run) -> Value {
     json!({
@@ -167,7 +181,7 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         value("digest", text(single.and_then(|one| one.digest.as_ref()).map(|one| one as &dyn ToString))),
         value("previous-digest", text(image.and_then(|image| image.previous()).map(|one| one as &dyn ToString))),
         value("images", images(run).to_string()),
-        value("approved-by", String::new()),
+        value("approved-by", approved_by(run)),
         value("health", String::new()),
         value("success-rate", String::new()),
         value("rolled-back", (run.took_back() == Some(true)).to_string()),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{deployments, outputs};
+use crate::promotion::asking::Place;
 use crate::promotion::event::{Conclusion, Consent};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
@@ -45,9 +46,12 @@ pub fn record(run: &Run) -> Value {
         "health_checks": Map::new(),
         "rollback_available": rollback_available(run),
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
+        "gates": run.gates,
         "validation": run.findings,
         "forced": run.forced.as_ref().map(|forced| json!({ "by": forced.by, "reason": forced.reason, "checks": forced.checks })),
         "approvals": approvals(run),
+        "bad_digests": run.bad_digests.iter().map(|bad| json!({ "service": bad.service, "digest": bad.digest, "because": bad.because })).collect::<Value>(),
+        "github_deployment": run.github_deployment.as_ref().map(|one| json!({ "id": one.id, "environment": one.environment })),
         "errors": run.faults.iter().map(|one| json!({ "at": one.at, "fault": one.fault })).collect::<Value>(),
         "error_counts": outputs::errors(run),
         "retries": run.retries.len(),
@@ -95,6 +99,20 @@ fn approvals(run: &Run) -> Value {
     match &run.consent {
         None => json!([]),
         Some((plan, Consent::Policy { because })) => json!([{ "by": "policy", "because": because, "plan": plan }]),
+        Some((plan, Consent::People { approvers, bound })) => approvers
+            .iter()
+            .map(|one| {
+                json!({
+                    "by": one.by,
+                    "via": one.place,
+                    "at": one.at,
+                    "remark": one.remark,
+                    "url": one.url,
+                    "bound": *bound || one.place == Place::Issue,
+                    "plan": plan,
+                })
+            })
+            .collect(),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{deployments, outputs, text};
+use crate::promotion::asking::{Approver, Refusal};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Operation};
 use crate::promotion::fault::{Exit, Fault, Severity};
+use crate::promotion::gate::{GateFinding, Standing};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::{Faulted, Run};
 use crate::promotion::stage::Stage;
@@ -25,6 +27,7 @@ pub fn summary(run: &Run) -> String {
     deployments::sections(&mut out, run);
     next_steps(&mut out, run);
     faults(&mut out, run);
+    gates(&mut out, run);
     checks(&mut out, run);
     timings(&mut out, run);
     audit(&mut out, run);
@@ -101,8 +104,8 @@ fn facts(out: &mut String, run: &Run) {
         row("Workflow", workflow.url.as_ref().map_or(name.clone(), |url| format!("[{name}]({url})")));
     }
     row("State", format!("`{}`", run.state));
-    if let Some((_, Consent::Policy { because })) = &run.consent {
-        row("Approved", format!("by policy: {}", markdown(because, CELL)));
+    if let Some(approved) = approved(run) {
+        row("Approved", approved);
     }
     if let Some(forced) = &run.forced {
         row(
@@ -118,6 +121,42 @@ fn facts(out: &mut String, run: &Run) {
     let until = run.ended.as_ref().map_or(run.updated_at, |ended| ended.at);
     row("Time", format!("{}, {}", text::time(run.opened_at), text::span(run.opened_at, until)));
     let _ = writeln!(out);
+}
+
+/// Who said yes, and to what; or how far that is.
+fn approved(run: &Run) -> Option<String> {
+    match (&run.consent, &run.asking) {
+        (Some((_, Consent::Policy { because })), _) => Some(format!("by policy: {}", markdown(because, CELL))),
+        (Some((plan, Consent::People { approvers, bound })), _) => {
+            let people: Vec<String> = approvers.iter().map(approver).collect();
+            let people =
+                if people.is_empty() { "an administrator, past the rule".to_owned() } else { people.join("; ") };
+            let to =
+                if *bound { format!("plan {}", code(plan.short(), 20)) } else { "not bound to the plan".to_owned() };
+            Some(format!("by {people} ({to})"))
+        }
+        (None, Some(asking)) => {
+            let said = asking.approvers.len();
+            let issue = asking.issue.as_ref().map(|issue| format!(" in [issue {}]({})", issue.number, issue.url));
+            Some(match &asking.refusal {
+                Some(Refusal::Rejected { by, remark }) => {
+                    format!("rejected by {}: {}", markdown(by.as_str(), 100), markdown(remark, CELL))
+                }
+                Some(Refusal::TimedOut { missing }) => format!("nobody in time: {missing} missing"),
+                None => format!("{said} of {} so far{}", asking.asked.minimum, issue.unwrap_or_default()),
+            })
+        }
+        (None, None) => None,
+    }
+}
+
+fn approver(one: &Approver) -> String {
+    let by = markdown(one.by.as_str(), 100);
+    let by = one.url.as_ref().map_or(by.clone(), |url| format!("[{by}]({url})"));
+    let at = one.at.map(|at| format!(" at {}", text::time(at))).unwrap_or_default();
+    let remark =
+        if one.remark.is_empty() { String::new() } else { format!(", saying “{}”", markdown(&one.remark, CELL)) };
+    format!("{by} in the {}{at}{remark}", one.place.name())
 }
 
 fn sequence(run: &Run) -> String {
@@ -176,6 +215,9 @@ fn next_steps(out: &mut String, run: &Run) {
     {
         steps.push(markdown(&fault.fix, 1000));
     }
+    if let (None, Some(issue)) = (&run.ended, run.asking.as_ref().and_then(|asking| asking.issue.as_ref())) {
+        steps.push(format!("Answer in [issue {}]({}), until {}.", issue.number, issue.url, text::time(issue.until)));
+    }
     if run.ended.is_none() && run.state == State::Interrupted {
         steps.push("Run the job again: it goes on where this visit stopped.".to_owned());
         steps.push(format!(
@@ -230,6 +272,38 @@ fn faults(out: &mut String, run: &Run) {
             fault.code,
             markdown(&fault.tried.join("; "), 500),
             markdown(&fault.fix, 1000),
+        );
+    }
+    let _ = writeln!(out);
+}
+
+fn gates(out: &mut String, run: &Run) {
+    if run.gates.is_empty() {
+        return;
+    }
+    let _ =
+        writeln!(out, "### Gates\n\n| | Gate | About | Seen | Wanted | How to open it |\n|---|---|---|---|---|---|");
+    let mut sorted: Vec<&GateFinding> = run.gates.iter().collect();
+    sorted.sort_by_key(|one| std::cmp::Reverse(one.standing));
+    for one in sorted {
+        let mark = match one.standing {
+            Standing::Open => "✅",
+            Standing::Overridden => "⚠️",
+            Standing::Unknown => "❔",
+            Standing::Closed => "⛔",
+        };
+        let waited = match one.waited {
+            0 => String::new(),
+            seconds => format!(" (waited {})", text::millis(seconds * 1000)),
+        };
+        let _ = writeln!(
+            out,
+            "| {mark} | {} | {} | {}{waited} | {} | {} |",
+            code(&one.gate, 100),
+            if one.services.is_empty() { "all".to_owned() } else { code(&one.services.join(", "), 200) },
+            markdown(&one.seen, CELL * 4),
+            markdown(&one.wanted, CELL),
+            one.fix.as_deref().map(|fix| markdown(fix, 400)).unwrap_or_default(),
         );
     }
     let _ = writeln!(out);

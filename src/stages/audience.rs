@@ -13,6 +13,9 @@ pub trait Audience: Send + Sync + fmt::Debug {
     /// An event was recorded; `run` has taken it in.
     fn heard(&self, run: &Run, record: &Record);
 
+    /// Somebody or something is waited for; said when that changes, and now and then.
+    fn waiting(&self, _text: &str) {}
+
     /// Something that belongs into the log of the run's stage, and is in no event: what a driver said (untrusted).
     fn said(&self, _run: &Run, _text: &str) {}
 
@@ -34,6 +37,12 @@ impl Audience for Audiences {
     fn heard(&self, run: &Run, record: &Record) {
         for one in &self.0 {
             one.heard(run, record);
+        }
+    }
+
+    fn waiting(&self, text: &str) {
+        for one in &self.0 {
+            one.waiting(text);
         }
     }
 

@@ -72,6 +72,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     work.visit
         .record(vec![Event::Planned { plan: Box::new(plan), hash, estimate }, Event::Checked { findings }])
         .await?;
+    super::gates::evaluate(work).await?;
     check_orders(work)?;
     Ok(Outcome::done())
 }

@@ -30,6 +30,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         bring_content(work, &images).await?;
         keep_previous(work, &images).await?;
         super::sources::assert(work).await?;
+        super::gates::look_again(work).await?;
         let moves = wanted_moves(work, &images).await?;
         if !moves.is_empty() {
             let intent = work.visit.announce(Stage::Copy, Act::MoveTags { moves: moves.clone() }).await?;

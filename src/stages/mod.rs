@@ -7,7 +7,7 @@
 //! | `promote`, `recover`, `audit` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
-//! | `sources`, `targets` | that the world is still as the run knows it |
+//! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
 //! | `status` | what GitHub is shown |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
@@ -22,6 +22,7 @@ mod deployment;
 mod drivers;
 mod driving;
 pub mod files;
+mod gates;
 mod lease;
 pub mod logs;
 mod migration;
@@ -42,6 +43,5 @@ mod work;
 pub use open::interrupt;
 pub use promote::{plan, promote};
 pub use recover::{Recovered, Recovery, Settling, recover};
-pub use status::Hub;
 pub use validation::foreseen;
 pub use work::Tools;

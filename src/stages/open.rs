@@ -12,6 +12,7 @@ use crate::promotion::event::{Event, Opening, Record, VisitOpening};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::identity::RunKey;
 use crate::promotion::run::Run;
+use crate::promotion::state::State;
 
 /// How often it is tried to record that a visit was stopped, when what it did last comes in between.
 const INTERRUPTIONS: u32 = 3;
@@ -22,7 +23,7 @@ pub(super) enum Found {
     /// A run to go on with.
     ToDo(Visit),
     /// A run that is over.
-    Finished(Run),
+    Finished(Visit),
 }
 
 /// Finds the run that a request belongs to, or makes it.
@@ -48,7 +49,7 @@ pub(super) async fn open(
     let visit = Visit::take_up(&records, new, ledger, audience)?;
     refuse_other(request, target, visit.run())?;
     visit.announce_in_hand(&records);
-    Ok(if visit.run().ended.is_some() { Found::Finished(visit.run().clone()) } else { Found::ToDo(visit) })
+    Ok(if visit.run().ended.is_some() { Found::Finished(visit) } else { Found::ToDo(visit) })
 }
 
 fn opening(request: &Request, target: &Target) -> Opening {
@@ -179,7 +180,8 @@ pub async fn interrupt(
 async fn let_go(mut visit: Visit, cause: &str) -> Result<Run, Fault> {
     visit.hold_own_lease();
     let interrupted = Event::Interrupted { cause: cause.to_owned() };
-    if visit.run().allows(&interrupted).is_ok() {
+    let told = visit.run().state == State::Interrupted && !visit.run().is_visited();
+    if !told && visit.run().allows(&interrupted).is_ok() {
         match visit.note(interrupted.clone()).await {
             // Another run has the environment since: this one has nothing to give back.
             Err(fault) if fault.code == Code::LeaseLost => {

@@ -9,6 +9,7 @@ use super::request::Request;
 use super::target::Target;
 use super::work::{Seen, Tools, Work};
 use super::{status, targets};
+use crate::github::Hub;
 use crate::ledger::Ledger;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::run::Run;
@@ -27,15 +28,20 @@ pub async fn promote(
 ) -> Result<Run, Fault> {
     let mut visit = match open::open(request, target, Arc::clone(&ledger), audience).await? {
         Found::ToDo(visit) => visit,
-        Found::Finished(run) => {
-            targets::assert(&run, &tools.registries, ledger.as_ref()).await?;
-            return Ok(run);
+        Found::Finished(mut visit) => {
+            // A visit that was cut off after the run's end has kept it. Where it cannot be given back, it expires.
+            if let Err(fault) = visit.release().await {
+                tracing::debug!(%fault, "the lease of a run that is over is not given back: {fault}");
+            }
+            targets::assert(visit.run(), &tools.registries, ledger.as_ref()).await?;
+            return Ok(visit.run().clone());
         }
     };
     open::begin(&mut visit, request).await?;
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
     let told = tools.registries.traffic();
-    let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default(), told };
+    let told_of_github = tools.asked_of_github();
+    let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default(), told, told_of_github };
     hold_to_the_plan(&mut work).await?;
     match targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await {
         Err(fault) if fault.code == Code::TargetMoved => refuse(&mut work, fault).await?,
@@ -69,6 +75,6 @@ pub async fn plan(
     };
     let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
     // Nobody is told of a rehearsal.
-    let tools = Tools { hub: None, ..tools.clone() };
+    let tools = Tools { hub: tools.hub.as_ref().map(Hub::to_read), ..tools.clone() };
     promote(&request, target, &tools, ledger, audience).await
 }

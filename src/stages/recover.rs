@@ -85,10 +85,11 @@ impl Recovery<'_> {
         let records = self.ledger.load(id).await?;
         let visit = Visit::take_up(&records, false, Arc::clone(&self.ledger), Arc::clone(&self.audience))?;
         if visit.run().ended.is_some() {
-            return Ok(nothing(visit.run().clone(), "it is over"));
+            return self.let_go(visit.run().clone(), &records, "it is over").await;
         }
         if !needs_settling(visit.run()) {
-            return self.let_go(visit.run().clone(), &records).await;
+            let why = "it has changed nothing, or was left in good order; its next visit goes on with it";
+            return self.let_go(visit.run().clone(), &records, why).await;
         }
         if !self.is_known_to_be_gone(visit.run()) && self.holds_its_lease(visit.run()).await? {
             return Ok(Recovered { run: visit.run().clone(), result: Settling::AtWork });
@@ -113,17 +114,18 @@ impl Recovery<'_> {
     }
 
     /// Nothing has to be settled; a run that was named, and whose lease keeps others waiting, is let go all the same.
-    async fn let_go(&self, run: Run, records: &[Record]) -> Result<Recovered, Fault> {
+    async fn let_go(&self, run: Run, records: &[Record], why: &'static str) -> Result<Recovered, Fault> {
         if self.request.deployment_id.is_none() || self.only_look || !self.holds_its_lease(&run).await? {
-            return Ok(nothing(
-                run,
-                "it has changed nothing, or was left in good order; its next visit goes on with it",
-            ));
+            return Ok(nothing(run, why));
         }
         let (ledger, audience) = (Arc::clone(&self.ledger), Arc::clone(&self.audience));
         self.audience.in_hand(&run, records);
         let run = open::interrupt(records, "recovered", ledger, audience).await?;
-        Ok(nothing(run, "it has changed nothing; its lease was given back, and its next visit goes on with it"))
+        let why = match run.ended {
+            Some(_) => "it is over; its lease was given back",
+            None => "it has changed nothing; its lease was given back, and its next visit goes on with it",
+        };
+        Ok(nothing(run, why))
     }
 
     async fn take_over(&self, mut visit: Visit, records: &[Record]) -> Result<Recovered, Fault> {
@@ -206,7 +208,9 @@ async fn settle(visit: &mut Visit, tools: &Tools) -> Result<(), Fault> {
     let target = Target::planned(&plan);
     open::begin(visit, &request).await?;
     let told = tools.registries.traffic();
-    let mut work = Work { visit, request: &request, target: &target, tools, seen: Seen::default(), told };
+    let told_of_github = tools.asked_of_github();
+    let mut work =
+        Work { visit, request: &request, target: &target, tools, seen: Seen::default(), told, told_of_github };
     advance(&mut work).await
 }
 

@@ -71,6 +71,10 @@ pub struct Job {
     pub attempt: Option<String>,
     /// The job's id in the workflow.
     pub name: Option<String>,
+    /// Who pressed the button; another than the actor in a re-run.
+    pub triggering_actor: Option<String>,
+    /// The job's own check run.
+    pub check_run: Option<u64>,
 }
 
 impl Job {

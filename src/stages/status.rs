@@ -1,24 +1,13 @@
 //! The run's state as a commit status, where a configuration, a repository, a commit and a token are given.
 
-use std::sync::Arc;
-
 use super::target::Target;
 use super::visit::Visit;
+use crate::github::Hub;
 use crate::github::statuses::{CommitState, NewStatus};
-use crate::github::{GitHub, RepositoryName};
 use crate::promotion::event::Event;
 use crate::promotion::fault::{Code, Fault, Severity};
 use crate::promotion::run::Run;
 use crate::promotion::state::State;
-
-/// GitHub, and the repository there that the run belongs to.
-#[derive(Debug, Clone)]
-pub struct Hub {
-    /// The client.
-    pub github: Arc<GitHub>,
-    /// The repository.
-    pub repository: RepositoryName,
-}
 
 /// Shows how the run stands. That it cannot be shown is recorded, and stops nothing.
 ///
@@ -26,7 +15,9 @@ pub struct Hub {
 /// What the ledger says.
 pub(super) async fn show(visit: &mut Visit, target: &Target, hub: Option<&Hub>) -> Result<(), Fault> {
     let wanted = target.configuration.is_some() && target.environment().settings().github.status;
-    let (Some(hub), Some(commit), true) = (hub, visit.run().opening.commit.clone(), wanted) else { return Ok(()) };
+    let (Some(hub), Some(commit), true) = (Hub::to_write(hub), visit.run().opening.commit.clone(), wanted) else {
+        return Ok(());
+    };
     let status = status(visit.run());
     let Err(error) = hub.github.set_commit_status(&hub.repository, &commit, &status).await else { return Ok(()) };
     let fault = Fault::from(error);

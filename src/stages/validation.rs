@@ -21,6 +21,9 @@ const AT_ONCE: usize = 4;
 /// How many failed checks a fault's text lists; the report has all.
 const LISTED: usize = 5;
 
+/// How many characters of what a check saw a fault's text has: a label may be a book.
+const SEEN: usize = 300;
+
 /// Checks every image.
 ///
 /// # Errors
@@ -118,7 +121,8 @@ fn refusal(failed: &[&Finding], force: bool) -> Trouble {
 
 fn text(finding: &Finding) -> String {
     let platform = finding.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
-    format!("{}{platform}: seen {}, wanted {}", finding.check, finding.seen, finding.wanted)
+    let short = |text: &str| text.chars().take(SEEN).collect::<String>();
+    format!("{}{platform}: seen {}, wanted {}", finding.check, short(&finding.seen), short(&finding.wanted))
 }
 
 /// Goes on in spite of failed checks, loudly.

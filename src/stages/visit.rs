@@ -163,11 +163,15 @@ impl Visit {
         self.take_in(&[record])
     }
 
-    /// Gives the lease back, if one is held.
+    /// Gives the lease back: the one that is held, or else the one that an earlier visit of this run had when it was cut
+    /// off.
     ///
     /// # Errors
     /// What the ledger says; a lease that was lost is no error.
     pub(super) async fn release(&mut self) -> Result<(), Fault> {
+        if self.fence.is_none() {
+            self.hold_own_lease();
+        }
         let Some(fence) = self.fence.clone() else { return Ok(()) };
         let ledger = Arc::clone(&self.ledger);
         match ledger.release(&Head::of(&self.run), &fence).await {

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::drivers::Known;
 use super::request::Request;
-use super::status::Hub;
 use super::target::Target;
 use super::visit::Visit;
 use crate::checks::{self, Depth, Evidence, Subject};
 use crate::config::SecretReader;
-use crate::deploy::{GitHubPlace, Kit};
+use crate::deploy::Kit;
+use crate::github::Hub;
 use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
@@ -46,6 +46,12 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// What GitHub was asked so far.
+    #[must_use]
+    pub fn asked_of_github(&self) -> Traffic {
+        self.hub.as_ref().map(|hub| hub.github.traffic()).unwrap_or_default()
+    }
+
     /// What drivers are built with.
     #[must_use]
     pub(super) fn kit(&self) -> Kit {
@@ -53,10 +59,7 @@ impl Tools {
             secrets: self.secrets.clone(),
             retry: self.retry,
             workspace: self.workspace.clone(),
-            github: self
-                .hub
-                .as_ref()
-                .map(|hub| GitHubPlace { github: Arc::clone(&hub.github), repository: hub.repository.clone() }),
+            github: self.hub.clone(),
             api_url: self.api_url.clone(),
         }
     }
@@ -77,6 +80,8 @@ pub(super) struct Work<'a> {
     pub seen: Seen,
     /// What was sent and received when the last stage ended: what came since belongs to the next.
     pub told: Traffic,
+    /// The same, of GitHub.
+    pub told_of_github: Traffic,
 }
 
 /// What a visit has looked at with its own eyes; the next visit has not.
@@ -221,8 +226,13 @@ impl Work<'_> {
     /// What was sent and received since this was last asked: what one stage, and the way to it, has cost.
     #[must_use]
     pub(super) fn traffic(&mut self) -> Traffic {
-        let since = self.tools.registries.traffic_since(&self.told);
+        let mut since = self.tools.registries.traffic_since(&self.told);
         self.told.add(&since);
+        if let Some(hub) = &self.tools.hub {
+            let asked = hub.github.traffic().since(&self.told_of_github);
+            self.told_of_github.add(&asked);
+            since.add(&asked);
+        }
         since
     }
 

@@ -8,6 +8,7 @@
 mod contents;
 mod kubernetes;
 mod runner;
+mod workflow;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ type Case = (&'static str, fn(&Image));
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let reason = Image::engine().err();
-    let cases = [runner::CASES, kubernetes::CASES, contents::CASES].concat();
+    let cases = [runner::CASES, kubernetes::CASES, contents::CASES, workflow::CASES].concat();
     let trials = cases.into_iter().map(|(name, case)| {
         let run = move || {
             case(Image::built());

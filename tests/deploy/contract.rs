@@ -10,8 +10,8 @@ use testbed::docker_host::{DockerHosts, HOSTS};
 use testbed::github::{GitHub as FakeGitHub, NewWorkflow};
 use testbed::lambda::{KEY, Lambda};
 use tidegate::config::{Configuration, SecretReader};
-use tidegate::deploy::{Begun, Driver, Facts, GitHubPlace, Kit, Log, Order, Progress, Report, Setback, driver};
-use tidegate::github::{GitHub, Settings};
+use tidegate::deploy::{Begun, Driver, Facts, Kit, Log, Order, Progress, Report, Setback, driver};
+use tidegate::github::{GitHub, Hub, Settings};
 use tidegate::promotion::deployment::{Handle, Release, differences};
 use tidegate::promotion::digest::Digest;
 use tidegate::promotion::identity::DeploymentId;
@@ -53,7 +53,7 @@ impl Place {
         let find = move |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let api_url = self.github.as_ref().map(FakeGitHub::url).unwrap_or_default();
         let token = secrets.iter().find(|(name, _)| *name == "GITHUB").map(|(_, token)| token.clone());
-        let github = self.github.as_ref().map(|_| GitHubPlace {
+        let github = self.github.as_ref().map(|_| Hub {
             github: Arc::new(
                 GitHub::new(Settings {
                     api_url: api_url.clone(),
@@ -65,6 +65,7 @@ impl Place {
                 .unwrap(),
             ),
             repository: "acme/api".parse().unwrap(),
+            only_read: false,
         });
         let kit = Kit {
             secrets: SecretReader::new(find, |_| {}),

@@ -1,5 +1,9 @@
 //! Gates, approvals and what is written to GitHub, by the real binary; and commands on hosts over SSH.
 
-// Marked so that the lints know its helpers for tests, too.
+// Each is marked so that the lints know its helpers for tests, too.
+#[cfg(test)]
+mod gates;
+#[cfg(test)]
+mod scene;
 #[cfg(test)]
 mod ssh;

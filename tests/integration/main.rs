@@ -1,6 +1,9 @@
 //! Black-box tests: the real binary, and the rooms against real counterparts.
 
 mod config;
+// Marked so that the lints know its helpers for tests, too.
+#[cfg(test)]
+mod crashed;
 mod ledger;
 mod promotion;
 // Marked so that the lints know its helpers for tests, too.

@@ -4,6 +4,7 @@
 
 mod image_promotion;
 mod pages;
+mod release;
 
 use std::path::{Path, PathBuf};
 

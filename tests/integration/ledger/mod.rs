@@ -55,6 +55,7 @@ contract!(
     any_text_is_kept,
     the_past_is_told,
     runs_with_open_intents_are_told,
+    bad_digests_are_told,
     a_cut_end_shows_against_the_heads,
     a_rebuild_waits_for_writers_and_they_for_it,
 );

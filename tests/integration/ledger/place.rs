@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testbed::postgres::{Database, Pool, Postgres};
 use tidegate::ledger::{Ledger, LedgerAddress, connect};
 
-const DERIVED: [&str; 6] = ["run", "candidate", "fault", "lease", "counter", "outbox"];
+const DERIVED: [&str; 7] = ["run", "candidate", "fault", "bad_digest", "lease", "counter", "outbox"];
 
 /// A database of its own for one test.
 pub(crate) enum Place {
@@ -42,12 +42,17 @@ impl Place {
         }
     }
 
+    /// The address by which it is reached.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Sqlite(_) => format!("sqlite:{}", self.file().display()),
+            Self::Postgres { database, pool } => pool.as_ref().map_or_else(|| database.url(), Pool::url),
+        }
+    }
+
     /// A client of its own: another process, as far as the database can tell.
     pub(crate) fn client(&self) -> Arc<dyn Ledger> {
-        match self {
-            Self::Sqlite(_) => client(&format!("sqlite:{}", self.file().display())),
-            Self::Postgres { database, pool } => client(&pool.as_ref().map_or_else(|| database.url(), Pool::url)),
-        }
+        client(&self.address())
     }
 
     /// A client of a ledger that is ready.
@@ -75,7 +80,8 @@ impl Place {
         }
     }
 
-    async fn open(&self) -> SqliteConnection {
+    /// A connection to the file, past the ledger.
+    pub(crate) async fn open(&self) -> SqliteConnection {
         SqliteConnectOptions::new()
             .filename(self.file())
             .busy_timeout(std::time::Duration::from_secs(30))

@@ -204,3 +204,8 @@ pub(crate) async fn promote(ledger: &dyn Ledger, state: State) -> Seen {
     seen.end(ledger, state).await;
     seen
 }
+
+/// A digest that a run found bad.
+pub(crate) fn marked_bad(service: &str) -> Event {
+    Event::MarkedBad { service: service.to_owned(), digest: digest("bad"), because: "it did not live".to_owned() }
+}

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use testbed::fault::{Action, Rule};
 use testbed::image::{Content, Image};
-use testbed::postgres::{Database, Pool, Postgres};
+use testbed::postgres::Database;
 use testbed::registry::{Registry, Snapshot};
 use testbed::runner::{Finished, Runner, Running, Signal};
 use tidegate::action::inputs::INPUTS;
@@ -20,7 +19,7 @@ use tidegate::ledger::{Audit, Filter, Ledger};
 use tidegate::promotion::identity::DeploymentId;
 use tidegate::promotion::run::Run;
 
-use crate::ledger::place::client;
+use crate::ledger::place::{Place, client};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -29,10 +28,8 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 enum Book {
     /// Where it is when nobody says anything: in the workspace.
     Workspace,
-    /// In a file that outlives the job.
-    File(TempDir),
-    /// In PostgreSQL, directly or through PgBouncer.
-    Postgres { database: Database, _pool: Option<Pool> },
+    /// Where it outlives the job.
+    Lasting(Place),
 }
 
 /// Registries, a workspace, a ledger.
@@ -107,30 +104,24 @@ impl Scene {
     }
 
     /// The same with a ledger in a file that outlives the job.
-    pub(crate) fn on_a_file(mut self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let address = format!("sqlite:{}", folder.path().join("ledger.sqlite").display());
-        self.step = self.step.input("database-url", &address);
-        self.book = Book::File(folder);
-        self
+    pub(crate) fn on_a_file(self) -> Self {
+        self.on(Place::sqlite())
     }
 
     /// The same with a ledger in PostgreSQL.
     pub(crate) fn on_postgres(self) -> Self {
-        self.on_database(Postgres::shared().database(), false)
+        self.on(Place::postgres())
     }
 
     /// The same with a ledger in PostgreSQL, behind PgBouncer in transaction mode.
     pub(crate) fn on_pgbouncer(self) -> Self {
-        self.on_database(Postgres::shared().database(), true)
+        self.on(Place::pgbouncer())
     }
 
-    /// The same with its ledger in this database, behind a pool or not.
-    pub(crate) fn on_database(mut self, database: Database, pooled: bool) -> Self {
-        let pool = pooled.then(|| database.pool());
-        let address = pool.as_ref().map_or_else(|| database.url(), Pool::url);
-        self.step = self.step.input("database-url", &address);
-        self.book = Book::Postgres { database, _pool: pool };
+    /// The same with its ledger at this place.
+    pub(crate) fn on(mut self, place: Place) -> Self {
+        self.step = self.step.input("database-url", &place.address());
+        self.book = Book::Lasting(place);
         self
     }
 
@@ -183,19 +174,26 @@ impl Scene {
     /// Whether there is a ledger to look into.
     fn has_ledger(&self) -> bool {
         match &self.book {
-            Book::Workspace => self.folder().join("ledger.sqlite").exists(),
-            Book::File(folder) => folder.path().join("ledger.sqlite").exists(),
-            Book::Postgres { database, .. } => {
+            Book::Lasting(Place::Postgres { database, .. }) => {
                 database.psql("select count(*) from information_schema.schemata where schema_name = 'tidegate'") == "1"
             }
+            _ => self.ledger_file().exists(),
+        }
+    }
+
+    /// Where the ledger is, when it outlives the job.
+    pub(crate) fn book(&self) -> &Place {
+        match &self.book {
+            Book::Lasting(place) => place,
+            Book::Workspace => panic!("the ledger is in the workspace"),
         }
     }
 
     /// The database.
     pub(crate) fn database(&self) -> &Database {
-        match &self.book {
-            Book::Postgres { database, .. } => database,
-            _ => panic!("the scene has no PostgreSQL"),
+        match self.book() {
+            Place::Postgres { database, .. } => database,
+            Place::Sqlite(_) => panic!("the scene has no PostgreSQL"),
         }
     }
 
@@ -203,15 +201,14 @@ impl Scene {
     pub(crate) fn ledger_file(&self) -> PathBuf {
         match &self.book {
             Book::Workspace => self.folder().join("ledger.sqlite"),
-            Book::File(folder) => folder.path().join("ledger.sqlite"),
-            Book::Postgres { .. } => panic!("PostgreSQL has no file"),
+            Book::Lasting(place) => place.file(),
         }
     }
 
-    /// The ledger, past the program.
+    /// The ledger, past the program and any pool.
     pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
         match &self.book {
-            Book::Postgres { database, .. } => client(&database.url()),
+            Book::Lasting(Place::Postgres { database, .. }) => client(&database.url()),
             _ => client(&format!("sqlite:{}", self.ledger_file().display())),
         }
     }
@@ -331,7 +328,7 @@ impl Scene {
     }
 
     /// Runs a step, and kills it when this request meets the registry: before it is carried out, or after.
-    pub(crate) fn killed_at(&self, step: &Runner, method: &str, path: &str, carried_out: bool) {
+    pub(crate) fn killed_at(&self, step: &Runner, method: &str, path: &str, carried_out: bool) -> Finished {
         let victim: Arc<Mutex<Option<Running>>> = Arc::default();
         let killed = Arc::clone(&victim);
         let kill = move || {
@@ -359,6 +356,7 @@ impl Scene {
         let finished = victim.lock().unwrap().take().unwrap().wait();
         assert_eq!(finished.signal, Some(9), "{finished}");
         fault.remove();
+        finished
     }
 }
 

@@ -365,7 +365,7 @@ impl<'a, 'b> JobRun<'a, 'b> {
         }
         let runner = self.with_inputs(&action, &given)?;
         let name = action.runs.entrypoint.as_deref().unwrap_or("/tidegate");
-        let finished = self.dressed(runner.program(self.program(name)?), &env).run();
+        let finished = self.dressed(self.program(runner, name)?, &env).run();
         let state = finished.state().unwrap_or_default();
         let mut ran = self.take(&finished)?;
         if let Some(unknown) = ran.outputs.keys().find(|name| !action.outputs.contains_key(*name)) {
@@ -394,13 +394,17 @@ impl<'a, 'b> JobRun<'a, 'b> {
         Ok(runner)
     }
 
-    /// The program under the name that the image has it by.
-    fn program(&self, name: &str) -> Result<PathBuf, String> {
+    /// The program under the name that the image has it by, or the image itself.
+    fn program(&self, runner: Runner, name: &str) -> Result<Runner, String> {
+        let machine = self.level.machine;
+        if let Some((engine, image)) = &machine.image {
+            return Ok(runner.in_image(engine, image).option("--entrypoint").option(name));
+        }
         let link = self.temp.join(name.trim_start_matches('/'));
         if !link.exists() {
-            symlink(&self.level.machine.program, &link).map_err(|error| error.to_string())?;
+            symlink(&machine.program, &link).map_err(|error| error.to_string())?;
         }
-        Ok(link)
+        Ok(runner.program(link))
     }
 
     fn post(&mut self, post: &Post) -> Result<(), String> {
@@ -409,7 +413,7 @@ impl<'a, 'b> JobRun<'a, 'b> {
         let runner =
             post.state.iter().fold(runner, |runner, (name, value)| runner.env(&format!("STATE_{name}"), value));
         let name = post.action.runs.post_entrypoint.as_deref().unwrap_or_default();
-        let finished = self.dressed(runner.program(self.program(name)?), &post.env).run();
+        let finished = self.dressed(self.program(runner, name)?, &post.env).run();
         let ran = self.take(&finished)?;
         let verdict = if ran.success { Verdict::Success } else { Verdict::Failure };
         let step = post.step.name.clone().or_else(|| post.step.uses.clone()).unwrap_or_default();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use testbed::docker::Engine;
 use testbed::github::{GitHub, NewEnvironment, NewWorkflow, Repository};
 
 use crate::model::{Input, Workflow};
@@ -110,6 +111,8 @@ pub struct Machine<'a> {
     /// What it is called on GitHub.
     pub(crate) project_name: String,
     pub(crate) program: PathBuf,
+    /// The image that is run instead of the program.
+    pub(crate) image: Option<(Engine, String)>,
     /// What `actions/checkout` checks out.
     pub(crate) checkout: PathBuf,
     pub(crate) repository: String,
@@ -151,6 +154,7 @@ impl<'a> Machine<'a> {
             project: project.to_owned(),
             project_name: project_name.to_owned(),
             program: program.as_ref().to_owned(),
+            image: None,
             checkout: made.path().to_owned(),
             repository: "acme/api".to_owned(),
             actor: "octocat".to_owned(),
@@ -172,6 +176,13 @@ impl<'a> Machine<'a> {
     #[must_use]
     pub const fn on(mut self, github: &'a GitHub) -> Self {
         self.github = Some(github);
+        self
+    }
+
+    /// Lets the action be run as this image.
+    #[must_use]
+    pub fn image(mut self, engine: &Engine, image: &str) -> Self {
+        self.image = Some((engine.clone(), image.to_owned()));
         self
     }
 

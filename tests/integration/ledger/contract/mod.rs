@@ -22,7 +22,7 @@ use tidegate::promotion::identity::DeploymentId;
 use tidegate::promotion::state::State;
 
 use super::place::Place;
-use super::story::{Seen, intent, promote, visit};
+use super::story::{Seen, intent, marked_bad, promote, visit};
 
 /// Everything in the ledger verifies: chains, links, numbers.
 pub(super) async fn audit(ledger: &dyn Ledger) -> BTreeMap<DeploymentId, Head> {
@@ -59,6 +59,6 @@ pub(super) async fn full(place: &Place) -> Arc<dyn Ledger> {
     promote(&*ledger, State::CompletedSuccessfully).await;
     promote(&*ledger, State::Failed).await;
     let mut open = Seen::new(&*ledger).await;
-    open.append(&*ledger, &[visit(1), intent()]).await;
+    open.append(&*ledger, &[visit(1), intent(), marked_bad("api")]).await;
     ledger
 }

@@ -6,7 +6,7 @@ use tidegate::promotion::state::State;
 
 use super::full;
 use crate::ledger::place::Place;
-use crate::ledger::story::{ENVIRONMENT, SCOPE, Seen, digest, visit};
+use crate::ledger::story::{ENVIRONMENT, SCOPE, Seen, digest, marked_bad, visit};
 
 pub(crate) async fn the_past_is_told(place: Place) {
     let ledger = full(&place).await;
@@ -51,6 +51,19 @@ pub(crate) async fn the_past_is_told(place: Place) {
             ["-", "api", "promote", "", "", "it is time"],
         ]
     );
+}
+
+pub(crate) async fn bad_digests_are_told(place: Place) {
+    let ledger = full(&place).await;
+    let mut again = Seen::new(&*ledger).await;
+    again.append(&*ledger, &[visit(1), marked_bad("web")]).await;
+    let marks = ledger.bad_digests(SCOPE, ENVIRONMENT, "api").await.unwrap();
+    assert_eq!(marks.len(), 1);
+    assert_eq!((&marks[0].digest, marks[0].because.as_str()), (&digest("bad"), "it did not live"));
+    ledger.rebuild().await.unwrap();
+    assert_eq!(ledger.bad_digests(SCOPE, ENVIRONMENT, "api").await.unwrap(), marks);
+    assert_eq!(ledger.bad_digests(SCOPE, "staging", "api").await.unwrap(), []);
+    assert_eq!(ledger.bad_digests("local", ENVIRONMENT, "api").await.unwrap(), []);
 }
 
 pub(crate) async fn runs_with_open_intents_are_told(place: Place) {

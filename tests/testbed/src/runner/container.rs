@@ -46,9 +46,14 @@ impl Runner {
     /// As [`Runner::new`].
     #[must_use]
     pub fn of_image(engine: &Engine, image: &str) -> Self {
-        let mut runner = Self::new(engine.client());
-        runner.action = Some(Action { engine: engine.clone(), image: image.to_owned(), options: Vec::new() });
-        runner.option("--network").option("host")
+        Self::new(engine.client()).in_image(engine, image)
+    }
+
+    /// The same step, in the same workspace, as a container action of this image.
+    #[must_use]
+    pub fn in_image(mut self, engine: &Engine, image: &str) -> Self {
+        self.action = Some(Action { engine: engine.clone(), image: image.to_owned(), options: Vec::new() });
+        self.option("--network").option("host")
     }
 
     /// Adds a word to what the client is told before the image's name, e.g. `--read-only`.
