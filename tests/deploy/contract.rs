@@ -186,10 +186,8 @@ async fn promises(place: Place) {
     }
     driver.cancel(&third, &Handle::default()).await.ok();
     // Nothing is there; nobody lets us in: nothing was changed, and it is said.
-    for (settings, secrets) in [(&place.gone, &place.secrets), (&place.settings, &place.wrong)] {
-        if settings.is_empty() || secrets.is_empty() && !place.secrets.is_empty() {
-            continue;
-        }
+    let wrong = (!place.wrong.is_empty()).then_some((&place.settings, &place.wrong));
+    for (settings, secrets) in std::iter::once((&place.gone, &place.secrets)).chain(wrong) {
         let driver = place.driver(settings, secrets);
         let setback = driver.start(&order("four", 5, None), &log).await.unwrap_err();
         assert!(matches!(setback, Setback::Untouched(_) | Setback::Uncertain(_)), "{}: {setback:?}", place.name);

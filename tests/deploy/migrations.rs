@@ -186,6 +186,8 @@ fn what_prisma_refuses_is_refused_with_its_codes() {
     }
     let visit = place.scene.visit(&place.step("4"));
     visit.was_stopped(4, "migrations-locked", &["P1002", "SELECT pg_advisory_lock(72707369)", "Timeout: 300ms"]);
+    // Its session goes on without it.
+    place.psql("SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND objid = 72707369 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())");
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert!(!place.deployed());
