@@ -12,6 +12,7 @@
 //! | [`scan`] | known vulnerabilities: reports of scanners, exceptions, the decision |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`gates`] | what must hold before anything is changed: one file for each gate |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
@@ -34,6 +35,7 @@ pub mod github;
 pub mod http;
 pub mod ledger;
 pub mod migrate;
+pub mod notify;
 pub mod pace;
 pub mod process;
 pub mod promotion;

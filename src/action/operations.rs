@@ -35,7 +35,7 @@ pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
 
 async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let (target, configuration) = target(desk)?;
-    let tools = tools(desk, &Met::on(target.routes()), configuration.as_ref())?;
+    let tools = tools(desk, &Met::on(target.routes()), configuration.as_ref(), &target.environment)?;
     let audience = Arc::clone(&desk.audience);
     if desk.rehearsal {
         let ledger = Arc::new(Rehearsal::before(book.to_read().await?));
@@ -107,7 +107,7 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     let tools = |run: &Run| {
         let plan = run.plan.as_ref().map(|(plan, _)| plan);
         let images = plan.into_iter().flat_map(|plan| &plan.candidates).filter_map(|planned| planned.image.as_ref());
-        tools(desk, &Met::by(images), configuration.as_ref())
+        tools(desk, &Met::by(images), configuration.as_ref(), &run.opening.environment)
     };
     let recovered = stages::recover(&Recovery {
         request: &desk.request,

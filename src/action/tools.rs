@@ -7,6 +7,8 @@ use secrecy::ExposeSecret as _;
 use super::run::Desk;
 use crate::config::{Configuration, SecretReader};
 use crate::github::{GitHub, Hub, RepositoryName, Settings};
+use crate::notify::{self, Means, Post};
+use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::Repository;
 use crate::promotion::plan::PlannedImage;
@@ -42,7 +44,12 @@ impl<'a> Met<'a> {
 ///
 /// # Errors
 /// A login of the configuration that is not set, and a repository of the job that has no name.
-pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configuration>) -> Result<Tools, Fault> {
+pub(super) fn tools(
+    desk: &Desk,
+    met: &Met<'_>,
+    configuration: Option<&Configuration>,
+    environment: &str,
+) -> Result<Tools, Fault> {
     let secrets = secrets(desk);
     let retry = configuration.map_or_else(RetryPolicy::default, Configuration::retry);
     let registries = Registries::new(Options {
@@ -52,9 +59,11 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
         deadline: desk.deadline,
         ..Options::default()
     });
+    let hub = hub(desk, retry)?;
     Ok(Tools {
         registries,
-        hub: hub(desk, retry)?,
+        post: configuration.map(|one| post(desk, one, environment, hub.as_ref(), &secrets)).transpose()?.flatten(),
+        hub,
         secrets,
         workspace: desk.context.workspace.clone(),
         retry,
@@ -67,6 +76,33 @@ pub(super) fn tools(desk: &Desk, met: &Met<'_>, configuration: Option<&Configura
 fn secrets(desk: &Desk) -> SecretReader {
     let (environment, printer) = (desk.environment.clone(), desk.printer.clone());
     SecretReader::new(move |name| environment.get(name).map(ToOwned::to_owned), move |secret| printer.mask(secret))
+}
+
+/// The channels that are told of the environment. Nobody is told of a rehearsal, so it needs none of their secrets.
+fn post(
+    desk: &Desk,
+    configuration: &Configuration,
+    environment: &str,
+    hub: Option<&Hub>,
+    secrets: &SecretReader,
+) -> Result<Option<Arc<Post>>, Fault> {
+    if desk.rehearsal {
+        return Ok(None);
+    }
+    let means = Means {
+        secret: &|secret| Ok(secrets.resolve(secret)?),
+        github: hub.map(|hub| (Arc::clone(&hub.github), hub.repository.clone())),
+        retry: configuration.retry(),
+    };
+    match notify::build(configuration.channels(environment), &means) {
+        Ok(post) => Ok(Some(Arc::new(post)).filter(|post| !post.lines.is_empty())),
+        // Whoever recovers may be in a job that has not all of the run's secrets; that is no reason to leave it unsettled.
+        Err(fault) if desk.request.operation == Operation::Recover => {
+            tracing::warn!(%fault, "nobody is told: {fault}");
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// GitHub, where the job has a repository and a token.

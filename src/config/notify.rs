@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::check::Checker;
 use super::collection::{Map, NonEmpty, OneOrMany};
 use super::literal::Lit;
-use super::names::{EnvironmentName, Host, Line, Mailbox};
+use super::names::{EnvironmentName, Host, Line, Mailbox, UrlSyntax};
 use super::number::{Port, Whole};
 use super::path::Path;
 use super::secret::{Secret, SecretText};
 use super::section::{section, words};
-use super::template::{In, Message, Template, TemplateText};
+use super::template::{Filled, In, Message, Template, TemplateText};
 use super::value::{Headers, Value};
 use crate::promotion::fault::Severity;
 
@@ -138,6 +138,8 @@ pub enum ChannelKind {
         thread: bool,
         /// Whether the first message is kept up to date.
         update: bool,
+        /// The API's address, where it is not Slack's usual one.
+        api: Option<Template>,
     },
     /// A workflow's webhook of Teams.
     Teams(Secret),
@@ -154,6 +156,8 @@ pub enum ChannelKind {
         key: Secret,
         /// Who it is from and to.
         mail: Mail,
+        /// The API's address, where it is not Brevo's usual one.
+        api: Option<Template>,
     },
     /// A comment on GitHub.
     Github(GithubComment),
@@ -166,8 +170,13 @@ pub enum ChannelKind {
         /// Headers.
         headers: IndexMap<String, Value>,
     },
-    /// Events of PagerDuty, by routing key.
-    Pagerduty(Secret),
+    /// Events of PagerDuty.
+    Pagerduty {
+        /// The routing key.
+        key: Secret,
+        /// The API's address, where it is not PagerDuty's usual one.
+        api: Option<Template>,
+    },
 }
 
 /// Who a mail is from and to.
@@ -331,14 +340,18 @@ section! {
         optional hmac: SecretText => Secret,
         /// For `webhook`: headers, each a template, or `${NAME}` for a secret.
         default(IndexMap::new()) headers: In<Message, Headers> => IndexMap<String, Value>,
+        /// For `slack-bot`, `brevo` and `pagerduty`: the address of the API, e.g. `https://events.eu.pagerduty.com`.
+        /// Default: the service's usual one.
+        optional api: Filled<UrlSyntax> => Template,
     }
 }
 
 /// The keys that mean something for some kinds of channels only.
-const SIBLINGS: [(&[&str], &[&str]); 3] = [
+const SIBLINGS: [(&[&str], &[&str]); 4] = [
     (&["channel", "thread", "update"], &["slack-bot"]),
     (&["from", "to", "cc"], &["smtp", "brevo"]),
     (&["hmac", "headers"], &["webhook"]),
+    (&["api"], &["slack-bot", "brevo", "pagerduty"]),
 ];
 
 fn channel(keys: ChannelKeys, written: &[String], at: &Path, checker: &mut Checker<'_>) -> Option<Channel> {
@@ -363,8 +376,8 @@ fn kind(keys: ChannelKeys, at: &Path, checker: &mut Checker<'_>) -> Option<Chann
         if keys.channel.is_none() {
             checker.missing(at, "channel");
         }
-        let (channel, thread, update) = (keys.channel?, keys.thread, keys.update);
-        return Some(ChannelKind::SlackBot { token, channel, thread, update });
+        let (channel, thread, update, api) = (keys.channel?, keys.thread, keys.update, keys.api);
+        return Some(ChannelKind::SlackBot { token, channel, thread, update, api });
     }
     if keys.smtp.is_some() || keys.brevo.is_some() {
         if keys.from.is_none() {
@@ -377,13 +390,13 @@ fn kind(keys: ChannelKeys, at: &Path, checker: &mut Checker<'_>) -> Option<Chann
         let mail = Mail { from, to, cc };
         return match (keys.smtp, keys.brevo) {
             (Some(server), _) => Some(ChannelKind::Smtp { server, mail }),
-            (None, key) => Some(ChannelKind::Brevo { key: key?, mail }),
+            (None, key) => Some(ChannelKind::Brevo { key: key?, mail, api: keys.api }),
         };
     }
-    let (hmac, headers) = (keys.hmac, keys.headers);
+    let (hmac, headers, api) = (keys.hmac, keys.headers, keys.api);
     None.or(keys.slack.map(ChannelKind::Slack))
         .or(keys.teams.map(ChannelKind::Teams))
         .or(keys.github.map(ChannelKind::Github))
         .or(keys.webhook.map(|url| ChannelKind::Webhook { url, hmac, headers }))
-        .or(keys.pagerduty.map(ChannelKind::Pagerduty))
+        .or(keys.pagerduty.map(|key| ChannelKind::Pagerduty { key, api }))
 }

@@ -193,6 +193,7 @@ impl Environment {
                 channel: "team\u{0}".into(),
                 delivery: *delivery,
                 attempts: 2,
+                reference: None,
             },
             Move::End(state) => Event::RunEnded { state: *state, exit: Exit::Failed, reason: None },
         })

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::LEASE_TTL;
 use super::session::Value;
 use super::statements::Statements;
-use crate::promotion::event::{Delivery, Event, Record};
+use crate::promotion::event::{Event, Record};
 use crate::promotion::run::{Candidate, IllegalEvent, Run};
 use crate::promotion::state::State;
 
@@ -209,7 +209,7 @@ impl Folded {
                 Value::text(&notification.topic),
                 Value::text(&notification.channel),
                 Value::number(notification.seq),
-                Value::maybe(notification.delivery.map(|(delivery, _)| delivery_name(delivery))),
+                Value::maybe(notification.delivery.map(|(delivery, _)| delivery.name())),
                 Value::number(notification.delivery.map_or(0, |(_, attempts)| u64::from(attempts))),
             ],
         })
@@ -225,14 +225,6 @@ impl Leased {
             }
             _ => leased,
         }
-    }
-}
-
-const fn delivery_name(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::Sent => "sent",
-        Delivery::Accepted => "accepted",
-        Delivery::Failed => "failed",
     }
 }
 

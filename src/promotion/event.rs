@@ -348,6 +348,18 @@ pub enum Delivery {
     Failed,
 }
 
+impl Delivery {
+    /// The name in the ledger and the reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Accepted => "accepted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Something that happened in a run.
 ///
 /// Events are only ever added to: a field that comes later has a default, a kind that this version does not know is
@@ -560,6 +572,9 @@ pub enum Event {
         delivery: Delivery,
         /// How often it was tried.
         attempts: u32,
+        /// By what the channel knows the message, where a later one refers to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
     /// A visit ended before its time.
     Interrupted {

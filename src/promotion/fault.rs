@@ -375,6 +375,12 @@ catalogue! {
     /// A record, report or log could not be written.
     ReportUnwritten = "report-unwritten", Unknown, Medium, Failed,
         "look at the disk of the runner; the ledger has everything";
+    /// A channel did not take a notification, after every retry.
+    NotificationFailed = "notification-failed", Network, Medium, Failed,
+        "check the channel's address and key; the run does not depend on it";
+    /// The audit trail could not be archived, or not uploaded.
+    ArchiveFailed = "archive-failed", Network, Medium, Failed,
+        "check the storage and its credentials; the trail is in the ledger, and in the file that `audit-path` names";
     /// GitHub refused or failed to take the run's state.
     GithubUntold = "github-untold", Network, Low, Failed,
         "nothing: the run does not depend on it";

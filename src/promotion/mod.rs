@@ -24,4 +24,6 @@ pub mod retry;
 pub mod run;
 pub mod stage;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod stories;
 pub mod untrusted;

@@ -219,6 +219,8 @@ pub struct Notification {
     pub seq: u64,
     /// How it ended.
     pub delivery: Option<(Delivery, u32)>,
+    /// By what the channel knows the message, where a later one refers to it.
+    pub reference: Option<String>,
 }
 
 /// The end of a run.
@@ -528,14 +530,16 @@ impl Run {
                         channel: channel.clone(),
                         seq: record.seq,
                         delivery: None,
+                        reference: None,
                     });
                 }
             }
-            Event::NotificationSettled { topic, channel, delivery, attempts } => {
+            Event::NotificationSettled { topic, channel, delivery, attempts, reference } => {
                 if let Some(known) =
                     self.notifications.iter_mut().find(|one| one.topic == *topic && one.channel == *channel)
                 {
                     known.delivery = Some((*delivery, *attempts));
+                    known.reference.clone_from(reference);
                 }
             }
             Event::Interrupted { cause } => {

@@ -95,6 +95,9 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
             text::millis(*wait_ms)
         )],
         Event::StageEnded { note: Some(note), .. } => vec![line(note, MAX)],
+        Event::NotificationSettled { topic, channel, delivery, .. } => {
+            vec![format!("{} about {}: {}", line(channel, 100), line(topic, 100), delivery.name())]
+        }
         Event::Interrupted { cause } => vec![format!("interrupted: {}", line(cause, 100))],
         Event::Imported { events } => vec![format!("{events} events from the file are in the ledger now")],
         Event::Faulted(fault) => vec![format!("{}: {}", fault.severity, line(&fault.to_string(), 1000))],

@@ -55,6 +55,7 @@ pub fn record(run: &Run) -> Value {
         "errors": run.faults.iter().map(|one| json!({ "at": one.at, "fault": one.fault })).collect::<Value>(),
         "error_counts": outputs::errors(run),
         "retries": run.retries.len(),
+        "notifications": notifications(run),
         "timings": timings(run),
         "traffic": run.traffic(),
         "started_at": run.opened_at,
@@ -114,6 +115,21 @@ fn approvals(run: &Run) -> Value {
             })
             .collect(),
     }
+}
+
+/// Who was told of what; without a delivery where it is not known.
+fn notifications(run: &Run) -> Value {
+    run.notifications
+        .iter()
+        .map(|one| {
+            json!({
+                "event": one.topic,
+                "channel": one.channel,
+                "delivery": one.delivery.map(|(delivery, _)| delivery),
+                "attempts": one.delivery.map(|(_, attempts)| attempts),
+            })
+        })
+        .collect()
 }
 
 /// Each stage with its time; a stage that was begun again is there again.

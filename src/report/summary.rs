@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{deployments, outputs, text};
 use crate::promotion::asking::{Approver, Refusal};
 use crate::promotion::check::{Finding, Verdict};
-use crate::promotion::event::{Conclusion, Consent, Decision, Operation};
+use crate::promotion::event::{Conclusion, Consent, Decision, Delivery, Operation};
 use crate::promotion::fault::{Exit, Fault, Severity};
 use crate::promotion::gate::{GateFinding, Standing};
 use crate::promotion::plan::PlannedImage;
@@ -29,6 +29,7 @@ pub fn summary(run: &Run) -> String {
     faults(&mut out, run);
     gates(&mut out, run);
     checks(&mut out, run);
+    notifications(&mut out, run);
     timings(&mut out, run);
     audit(&mut out, run);
     out
@@ -352,6 +353,23 @@ fn checks(out: &mut String, run: &Run) {
 }
 
 /// The stages in time, as a picture, and what they cost, as a table.
+fn notifications(out: &mut String, run: &Run) {
+    if run.notifications.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "### Who was told\n\n| Channel | Of | Result |\n|---|---|---|");
+    for one in &run.notifications {
+        let result = match one.delivery {
+            Some((Delivery::Sent, _)) => "✅ sent".to_owned(),
+            Some((Delivery::Accepted, _)) => "✅ accepted; whether it arrives is not told".to_owned(),
+            Some((Delivery::Failed, attempts)) => format!("⚠️ failed, after {attempts} attempts"),
+            None => "not known yet".to_owned(),
+        };
+        let _ = writeln!(out, "| {} | {} | {result} |", code(&one.channel, 60), code(&one.topic, 60));
+    }
+    let _ = writeln!(out);
+}
+
 fn timings(out: &mut String, run: &Run) {
     let shown: Vec<_> = run
         .stages

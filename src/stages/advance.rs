@@ -43,6 +43,8 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
                 under(heartbeat.as_ref(), stage_of(work, stage)).await?;
             }
             Next::Leave(decision) => {
+                // A later visit may come in a day: people are told now.
+                work.visit.finish_telling().await?;
                 work.visit.note(Event::VisitEnded { decision }).await?;
                 break;
             }

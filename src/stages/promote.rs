@@ -38,6 +38,7 @@ pub async fn promote(
         }
     };
     open::begin(&mut visit, request).await?;
+    visit.tell_by(tools.post.clone());
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
     let told = tools.registries.traffic();
     let told_of_github = tools.asked_of_github();
@@ -75,6 +76,6 @@ pub async fn plan(
     };
     let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
     // Nobody is told of a rehearsal.
-    let tools = Tools { hub: tools.hub.as_ref().map(Hub::to_read), ..tools.clone() };
+    let tools = Tools { hub: tools.hub.as_ref().map(Hub::to_read), post: None, ..tools.clone() };
     promote(&request, target, &tools, ledger, audience).await
 }

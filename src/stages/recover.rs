@@ -84,6 +84,8 @@ impl Recovery<'_> {
     async fn one(&self, id: &DeploymentId) -> Result<Recovered, Fault> {
         let records = self.ledger.load(id).await?;
         let visit = Visit::take_up(&records, false, Arc::clone(&self.ledger), Arc::clone(&self.audience))?;
+        let visit = self.tell_what_is_left(visit).await?;
+        let records = if visit.run().seq == records.len() as u64 { records } else { self.ledger.load(id).await? };
         if visit.run().ended.is_some() {
             return self.let_go(visit.run().clone(), &records, "it is over").await;
         }
@@ -98,6 +100,19 @@ impl Recovery<'_> {
             return Ok(Recovered { run: visit.run().clone(), result: Settling::Needed });
         }
         self.take_over(visit, &records).await
+    }
+
+    /// Tells people what a visit that was cut off has left to be told, where the run itself is not to be settled: settling
+    /// it tells that too. A visit that may be at work tells it itself.
+    async fn tell_what_is_left(&self, mut visit: Visit) -> Result<Visit, Fault> {
+        let run = visit.run();
+        let left = run.notifications.iter().any(|one| one.delivery.is_none());
+        let at_work = run.is_visited() && !self.is_known_to_be_gone(run);
+        if left && !at_work && !self.only_look && !needs_settling(run) {
+            visit.tell_by((self.tools)(run)?.post);
+            visit.finish_telling().await?;
+        }
+        Ok(visit)
     }
 
     /// Whether a run's process is gone, as far as can be told: a run that holds the lease may be at work this moment. Only
@@ -207,6 +222,7 @@ async fn settle(visit: &mut Visit, tools: &Tools) -> Result<(), Fault> {
     let request = request_of(visit.run());
     let target = Target::planned(&plan);
     open::begin(visit, &request).await?;
+    visit.tell_by(tools.post.clone());
     let told = tools.registries.traffic();
     let told_of_github = tools.asked_of_github();
     let mut work =

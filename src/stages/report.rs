@@ -8,7 +8,8 @@ use crate::promotion::state::State;
 /// Ends the run's work.
 ///
 /// # Errors
-/// None so far.
-pub(super) async fn run(_work: &mut Work<'_>) -> Result<Outcome, Trouble> {
+/// What the ledger says. That somebody could not be told is recorded, and no error.
+pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
+    work.visit.finish_telling().await?;
     Ok(Outcome::done().entering(State::NotificationsSent))
 }

@@ -32,6 +32,7 @@ const BUILT: &[&str] = &[
     "github.environment",
     "github.status",
     "insecure-registries",
+    "notify",
     "registries",
     "retry",
     "services",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::audience::Audience;
 use crate::ledger::{Fence, Head, Ledger, LedgerError};
+use crate::notify::{Outbox, Post, Settled};
 use crate::promotion::act::{Act, Outcome};
 use crate::promotion::event::{Event, Record};
 use crate::promotion::fault::Fault;
@@ -18,6 +19,8 @@ pub(super) struct Visit {
     ledger: Arc<dyn Ledger>,
     fence: Option<Fence>,
     audience: Arc<dyn Audience>,
+    /// Whom people are told by; nobody is told of what is only rehearsed or looked at.
+    outbox: Option<Outbox>,
 }
 
 impl From<IllegalEvent> for Fault {
@@ -43,7 +46,7 @@ impl Visit {
                 audience.heard(&run, record);
             }
         }
-        Ok(Self { run, ledger, fence: None, audience })
+        Ok(Self { run, ledger, fence: None, audience, outbox: None })
     }
 
     /// Tells everybody that this run is in our hands.
@@ -95,14 +98,44 @@ impl Visit {
         });
     }
 
-    /// Records events, all or none.
+    /// Tells people what happens from now on, and what an earlier visit has left to be told.
+    pub(super) fn tell_by(&mut self, post: Option<Arc<Post>>) {
+        self.outbox = post.map(Outbox::new);
+        if let Some(outbox) = &mut self.outbox {
+            outbox.send(&self.run);
+        }
+    }
+
+    /// Waits until everybody was told, or could not be, and records it.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub(super) async fn finish_telling(&mut self) -> Result<(), Fault> {
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        let settled = outbox.finish().await;
+        if settled.is_empty() {
+            return Ok(());
+        }
+        self.record(settled.into_iter().flat_map(Settled::events).collect()).await
+    }
+
+    /// Records events, all or none, and with them the notifications that they cause. Those are sent as soon as they are on
+    /// record.
     ///
     /// # Errors
     /// What the ledger says. When its answer was lost, the run is loaded again to learn what was done.
     pub(super) async fn record(&mut self, events: Vec<Event>) -> Result<(), Fault> {
+        let events = match &mut self.outbox {
+            Some(outbox) => outbox.with_notifications(&self.run, events),
+            None => events,
+        };
         let ledger = Arc::clone(&self.ledger);
         let records = ledger.append(&Head::of(&self.run), self.fence.as_ref(), &events).await?;
-        self.take_in(&records)
+        self.take_in(&records)?;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.send(&self.run);
+        }
+        Ok(())
     }
 
     /// Takes in records that the ledger made by itself.

@@ -15,6 +15,7 @@ use crate::checks::{self, Depth, Evidence, Subject};
 use crate::config::SecretReader;
 use crate::deploy::Kit;
 use crate::github::Hub;
+use crate::notify::Post;
 use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
@@ -33,6 +34,8 @@ pub struct Tools {
     pub hub: Option<Hub>,
     /// The configuration's secrets.
     pub secrets: SecretReader,
+    /// The channels by which people are told, where there are any.
+    pub post: Option<Arc<Post>>,
     /// The workspace, where the files are that the configuration names.
     pub workspace: PathBuf,
     /// How patiently requests are tried again.

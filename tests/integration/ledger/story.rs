@@ -198,6 +198,7 @@ pub(crate) async fn promote(ledger: &dyn Ledger, state: State) -> Seen {
         channel: "team".into(),
         delivery: Delivery::Sent,
         attempts: 2,
+        reference: None,
     };
     seen.append_with(ledger, &fence, &[sent]).await.unwrap();
     seen.release(ledger, &fence).await;

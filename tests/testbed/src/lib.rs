@@ -18,6 +18,8 @@
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
+//! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
+//! | [`mail`] | a real SMTP server, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
@@ -30,6 +32,7 @@
 
 pub mod authority;
 pub mod background;
+pub mod channels;
 mod child;
 pub mod client;
 mod connector;
@@ -45,6 +48,7 @@ pub mod github;
 pub mod image;
 pub mod lambda;
 pub mod log;
+pub mod mail;
 pub mod oauth;
 pub mod postgres;
 pub mod proxy;

@@ -1,0 +1,266 @@
+//! What people are told: made from a run's events alone, and neutralised only where it is shown.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::config::NotifyEvent;
+use crate::promotion::check::Verdict;
+use crate::promotion::event::Consent;
+use crate::promotion::fault::Severity;
+use crate::promotion::plan::PlannedImage;
+use crate::promotion::run::Run;
+use crate::promotion::untrusted::block;
+
+/// How many services, or failed checks, are named in a sentence.
+const NAMED: usize = 5;
+
+/// The most lines of a text that are shown.
+const LINES: usize = 30;
+
+/// Something that people are told. Its texts quote what others wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// What it is about.
+    pub event: NotifyEvent,
+    /// How bad it is.
+    pub severity: Severity,
+    /// In a few words.
+    pub title: String,
+    /// In a few sentences; empty where the title says all.
+    pub text: String,
+    /// Names and values.
+    pub facts: Vec<(String, String)>,
+    /// Names and addresses.
+    pub links: Vec<(String, String)>,
+    /// When the run was at this point.
+    pub at: DateTime<Utc>,
+    /// What identifies it.
+    pub key: String,
+    /// What it is about, for channels that put together what belongs together: the same for all runs of an environment.
+    pub subject: String,
+    /// The run, where it is about one.
+    pub run: Option<String>,
+    /// The commit that was promoted.
+    pub commit: Option<String>,
+    /// What templates may use.
+    pub values: BTreeMap<&'static str, Value>,
+}
+
+impl Message {
+    /// What is told of a run that `topic` happened to; `event` is the kind of it.
+    #[must_use]
+    pub fn about(run: &Run, event: NotifyEvent, topic: &str) -> Self {
+        let what = services(run);
+        let opening = &run.opening;
+        let title = title(event, &what, &opening.environment);
+        let text = text(run, event);
+        let url = opening.workflow.as_ref().and_then(|workflow| workflow.url.clone());
+        let values = values(run, event, if text.is_empty() { &title } else { &text });
+        Self {
+            event,
+            severity: event.severity(),
+            title,
+            text,
+            facts: facts(run),
+            links: url.into_iter().map(|url| ("Workflow run".to_owned(), url)).collect(),
+            at: run.updated_at,
+            key: format!("{}/{topic}", run.id),
+            subject: format!("{}/{}", opening.scope, opening.environment),
+            run: Some(run.id.to_string()),
+            commit: opening.commit.clone(),
+            values,
+        }
+    }
+}
+
+/// A mark that is seen before the title is read.
+#[must_use]
+pub const fn mark(event: NotifyEvent) -> &'static str {
+    match event {
+        NotifyEvent::Started => "🚀",
+        NotifyEvent::ApprovalNeeded => "✋",
+        NotifyEvent::ApprovalReminder => "⏰",
+        NotifyEvent::Approved => "👍",
+        NotifyEvent::Rejected | NotifyEvent::Cancelled => "🚫",
+        NotifyEvent::TimedOut => "⌛",
+        NotifyEvent::ValidationFailed | NotifyEvent::Failed => "❌",
+        NotifyEvent::Promoted | NotifyEvent::Deployed => "📦",
+        NotifyEvent::Succeeded | NotifyEvent::Recovered => "✅",
+        NotifyEvent::Degraded => "⚠️",
+        NotifyEvent::RolledBack => "↩️",
+        NotifyEvent::RollbackFailed => "🆘",
+        NotifyEvent::Drift => "🔀",
+        NotifyEvent::Inconclusive => "❔",
+    }
+}
+
+/// The services of a run, in words.
+fn services(run: &Run) -> String {
+    some(&run.opening.services)
+}
+
+fn some(names: &[String]) -> String {
+    match names.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!("{} and {more} more", names[..NAMED].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+fn title(event: NotifyEvent, what: &str, environment: &str) -> String {
+    match event {
+        NotifyEvent::Started => format!("On its way: {what} to {environment}"),
+        NotifyEvent::ApprovalNeeded => format!("Approval needed: {what} to {environment}"),
+        NotifyEvent::ApprovalReminder => format!("Still waiting for approval: {what} to {environment}"),
+        NotifyEvent::Approved => format!("Approved: {what} to {environment}"),
+        NotifyEvent::Rejected => format!("Rejected: {what} to {environment}"),
+        NotifyEvent::TimedOut => format!("Not approved in time: {what} to {environment}"),
+        NotifyEvent::ValidationFailed => format!("Validation failed: {what} to {environment}"),
+        NotifyEvent::Promoted => format!("Promoted: {what} to {environment}"),
+        NotifyEvent::Deployed => format!("Deployed: {what} to {environment}"),
+        NotifyEvent::Succeeded => format!("Succeeded: {what} to {environment}"),
+        NotifyEvent::Failed => format!("Failed: {what} to {environment}"),
+        NotifyEvent::Cancelled => format!("Cancelled: {what} to {environment}"),
+        NotifyEvent::Degraded => format!("Degraded: {what} in {environment}"),
+        NotifyEvent::RolledBack => format!("Rolled back: {what} in {environment}"),
+        NotifyEvent::RollbackFailed => format!("ROLLBACK FAILED, a human is needed: {what} in {environment}"),
+        NotifyEvent::Drift => format!("Drift: {what} in {environment} is not what was deployed"),
+        NotifyEvent::Inconclusive => format!("Inconclusive: whether {what} lives in {environment} is not known"),
+        NotifyEvent::Recovered => format!("Recovered: {what} to {environment}"),
+    }
+}
+
+/// What there is to say beside the title: what went wrong, and what to do about it.
+fn text(run: &Run, event: NotifyEvent) -> String {
+    let mut sentences = Vec::new();
+    let bad = event.severity() >= Severity::Medium;
+    if event == NotifyEvent::ValidationFailed {
+        let mut failed: Vec<String> = Vec::new();
+        for finding in run.findings.iter().filter(|finding| finding.verdict == Verdict::Fail) {
+            let said =
+                format!("{} of {}: seen {}, wanted {}", finding.check, finding.service, finding.seen, finding.wanted);
+            if !failed.contains(&said) {
+                failed.push(said);
+            }
+        }
+        let more = failed.len().saturating_sub(NAMED);
+        failed.truncate(NAMED);
+        sentences.extend(failed);
+        if more > 0 {
+            sentences.push(format!("and {more} more checks failed"));
+        }
+    }
+    if bad && let Some(fault) = run.decisive_fault() {
+        if sentences.is_empty() {
+            sentences.push(fault.message.clone());
+        }
+        sentences.push(format!("What to do: {}", fault.fix));
+    }
+    if bad && event.severity() >= Severity::High && !run.changed_the_world() {
+        sentences.push("Nothing was changed.".to_owned());
+    }
+    if let Some(forced) = &run.forced {
+        sentences.push(format!("FORCED by {}: {} (overruled: {})", forced.by, forced.reason, forced.checks.join(", ")));
+    }
+    sentences.join("\n")
+}
+
+/// The names and values that matter to people.
+fn facts(run: &Run) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    let mut add = |name: &str, value: String| facts.push((name.to_owned(), value));
+    let opening = &run.opening;
+    add("Environment", opening.environment.clone());
+    let images: Vec<(&str, &PlannedImage)> = run
+        .plan
+        .iter()
+        .flat_map(|(plan, _)| &plan.candidates)
+        .filter_map(|planned| Some((planned.service.as_str(), planned.image.as_ref()?)))
+        .collect();
+    match images.as_slice() {
+        [(service, image)] => {
+            add("Service", (*service).to_owned());
+            add("Image", format!("{}@{}", image.target, image.digest));
+            if let Some(previous) = image.previous().filter(|previous| **previous != image.digest) {
+                add("Replaces", previous.to_string());
+            }
+        }
+        [] => add("Services", services(run)),
+        several => {
+            for (service, image) in several.iter().take(NAMED) {
+                add(service, image.digest.to_string());
+            }
+            if several.len() > NAMED {
+                add("And", format!("{} more services", several.len() - NAMED));
+            }
+        }
+    }
+    if let [candidate] = run.candidates.as_slice()
+        && let Some(number) = candidate.sequence
+    {
+        add("Number", number.to_string());
+    }
+    add("Requested by", opening.requestor.clone());
+    if let Some(reason) = &opening.reason {
+        add("Reason", reason.clone());
+    }
+    if let Some(commit) = &opening.commit {
+        add("Commit", commit.chars().take(12).collect());
+    }
+    add("Repository", opening.scope.clone());
+    add("Deployment", run.id.to_string());
+    facts
+}
+
+/// What a template of a message may use. What a run does not have is empty, so that a message is sent in any case.
+fn values(run: &Run, event: NotifyEvent, message: &str) -> BTreeMap<&'static str, Value> {
+    let opening = &run.opening;
+    let single = match run.candidates.as_slice() {
+        [candidate] => Some(candidate),
+        _ => None,
+    };
+    let planned = single.and_then(|one| run.plan.as_ref()?.0.candidate(&one.service));
+    let image = planned.and_then(|planned| planned.image.as_ref());
+    let version = planned.and_then(|planned| planned.version.clone()).or_else(|| {
+        let label = single?.facts.as_ref()?.label("org.opencontainers.image.version")?;
+        Some(label.to_owned())
+    });
+    let url = opening.workflow.as_ref().and_then(|workflow| workflow.url.clone());
+    BTreeMap::from([
+        ("service", services(run).into()),
+        ("environment", opening.environment.as_str().into()),
+        ("digest", single.and_then(|one| one.digest.as_ref()).map(ToString::to_string).unwrap_or_default().into()),
+        ("version", version.unwrap_or_default().into()),
+        ("revision", opening.commit.clone().unwrap_or_default().into()),
+        ("sequence", single.and_then(|one| one.sequence).map_or_else(|| json!(""), Value::from)),
+        ("deployment_id", run.id.as_str().into()),
+        ("mode", opening.mode.clone().unwrap_or_default().into()),
+        ("vars", serde_json::to_value(&opening.variables).unwrap_or_default()),
+        ("previous_digest", image.and_then(PlannedImage::previous).map(ToString::to_string).unwrap_or_default().into()),
+        ("requestor", opening.requestor.as_str().into()),
+        ("reason", opening.reason.clone().unwrap_or_default().into()),
+        ("event", event.name().into()),
+        ("state", run.state.name().into()),
+        ("severity", event.severity().name().into()),
+        ("message", message.into()),
+        ("url", url.unwrap_or_default().into()),
+        ("errors", run.faults.len().into()),
+    ])
+}
+
+/// Whether somebody was asked and said yes; nobody has to be told of a policy.
+#[must_use]
+pub(super) const fn is_peoples(consent: &Consent) -> bool {
+    !matches!(consent, Consent::Policy { .. })
+}
+
+/// Several lines, and no more than so many characters of them.
+pub(super) fn cut(text: &str, max: usize) -> String {
+    let text = block(text, LINES, max);
+    let text = text.trim_end();
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars().take(max - 1).chain(['…']).collect()
+}

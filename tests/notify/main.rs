@@ -1,0 +1,9 @@
+//! People are told: by the real program over stand-ins and real servers; what they are told fits the published schemas
+//! and limits.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
+mod faults;
+mod mails;
+mod scene;
+mod told;
