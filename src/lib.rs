@@ -18,6 +18,7 @@
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
 //! | [`deploy`] | the drivers that put releases in place |
+//! | [`migrate`] | how the application's database is brought forward |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
@@ -35,6 +36,7 @@ pub mod github;
 pub mod health;
 pub mod http;
 pub mod ledger;
+pub mod migrate;
 pub mod notify;
 pub mod pace;
 pub mod process;

@@ -18,6 +18,7 @@ use super::gate::GateFinding;
 use super::health::{Health, Phase, Sample, Watched};
 use super::identity::{DeploymentId, RunKey};
 use super::image::Reference;
+use super::migration::Migrations;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
@@ -449,6 +450,13 @@ pub enum Event {
         /// What was seen.
         facts: Box<ImageFacts>,
     },
+    /// It was looked what there is to migrate.
+    MigrationsFound {
+        /// The services whose database it is.
+        services: String,
+        /// What was found.
+        found: Box<Migrations>,
+    },
     /// The plan is made.
     Planned {
         /// The plan.
@@ -687,6 +695,7 @@ impl Event {
             Self::SequenceTaken { .. } => "sequence-taken",
             Self::Resolved { .. } => "resolved",
             Self::Inspected { .. } => "inspected",
+            Self::MigrationsFound { .. } => "migrations-found",
             Self::Planned { .. } => "planned",
             Self::Approved { .. } => "approved",
             Self::GatesEvaluated { .. } => "gates-evaluated",

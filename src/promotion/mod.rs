@@ -17,6 +17,7 @@ pub mod identity;
 pub mod image;
 pub mod login;
 pub mod marker;
+pub mod migration;
 pub mod next;
 pub mod plan;
 pub mod required_checks;

@@ -16,6 +16,7 @@ use super::gate::GateFinding;
 use super::health::Asked;
 use super::identity::DeploymentId;
 use super::image::Reference;
+use super::migration::Migrations;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
@@ -44,6 +45,8 @@ pub struct Run {
     pub stages: Vec<StageRun>,
     /// What is on its way, in the order of the services asked for.
     pub candidates: Vec<Candidate>,
+    /// What there was to migrate, by the services whose database it is.
+    pub migrations: BTreeMap<String, Migrations>,
     /// The plan with its hash.
     pub plan: Option<(Plan, Digest)>,
     /// What the plan will cost.
@@ -313,6 +316,7 @@ impl Run {
                 .iter()
                 .map(|service| Candidate { service: service.clone(), ..Candidate::default() })
                 .collect(),
+            migrations: BTreeMap::new(),
             plan: None,
             estimate: Estimate::default(),
             consent: None,
@@ -481,6 +485,9 @@ impl Run {
             }),
             Event::Inspected { service, facts } => {
                 self.change(service, |candidate| candidate.facts = Some((**facts).clone()))
+            }
+            Event::MigrationsFound { services, found } => {
+                self.migrations.insert(services.clone(), (**found).clone());
             }
             Event::Planned { plan, hash, estimate } => {
                 self.plan = Some(((**plan).clone(), hash.clone()));
@@ -665,6 +672,13 @@ impl Run {
     pub fn taking_back(&self, service: &str) -> Option<(u64, &Intended)> {
         let is_its = |act: &Act| matches!(act, Act::RollBackDeployment { service: its, .. } if its == service);
         self.intents.iter().rev().find(|(_, intended)| is_its(&intended.act)).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// Why a version from before this run's migrations cannot be relied on after them; nothing where it can, or nothing is
+    /// migrated.
+    #[must_use]
+    pub fn bars_the_way_back(&self) -> Option<String> {
+        self.migrations.values().find_map(Migrations::bars_the_way_back)
     }
 
     /// Whether this run has taken back what it had deployed: all of it, or not all. `None` where it did not begin to.

@@ -7,6 +7,7 @@ use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::deployment::Deployed;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
 use crate::promotion::gate::{GateFinding, Standing};
+use crate::promotion::migration::Migrations;
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
 
@@ -30,6 +31,7 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
                 if platforms.is_empty() { "no platform".to_owned() } else { line(&platforms.join(", "), MAX) }
             )]
         }
+        Event::MigrationsFound { services, found } => migrations(services, found),
         Event::Planned { plan, hash, .. } if plan.stages.is_empty() => {
             vec![format!("nothing to do; the plan is {}", hash.short())]
         }
@@ -179,6 +181,11 @@ fn intent(act: &Act) -> Vec<String> {
         Act::CopyContent { service, from, to } => vec![format!("{service}: bringing {from} to {to}")],
         Act::KeepPrevious { service, tag, digest, .. } => vec![format!("{service}: keeping {digest} as {tag}")],
         Act::MoveTags { moves } => moves.iter().map(moving).collect(),
+        Act::Migrate { services, tool, migrations } => {
+            let what =
+                if migrations.is_empty() { String::new() } else { format!(": {}", line(&migrations.join(", "), MAX)) };
+            vec![format!("{services}: migrating by {tool}{what}")]
+        }
         Act::Deploy { service, driver, to, from, .. } => {
             let from: Vec<String> = from.iter().map(|one| line(&one.to_string(), 200)).collect();
             let from = if from.is_empty() { String::new() } else { format!(", where {} runs", from.join(", ")) };
@@ -208,11 +215,28 @@ fn settled(act: &Act, outcome: &Outcome) -> Vec<String> {
         Outcome::PreviousKept => Vec::new(),
         Outcome::TagsMoved { found: true } => vec!["the tags were moved by an earlier visit".to_owned()],
         Outcome::TagsMoved { found: false } => vec!["the tags are moved".to_owned()],
+        Outcome::Migrated { applied } if applied.is_empty() => vec!["the database is migrated".to_owned()],
+        Outcome::Migrated { applied } => vec![format!("{} migrations applied", applied.len())],
         Outcome::Deployed(deployed) => self::deployed(act, deployed),
         Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. } => {
             vec![format!("{} failed: {}", act.name(), line(message, MAX))]
         }
     }
+}
+
+fn migrations(services: &str, found: &Migrations) -> Vec<String> {
+    if found.untold {
+        return vec![format!("{services}: {} migrates; what it will do it does not tell", line(&found.tool, 100))];
+    }
+    let names: Vec<&str> = found.pending.iter().map(|one| one.name.as_str()).collect();
+    let mut lines = vec![match names.as_slice() {
+        [] => format!("{services}: no migration is pending, {} are applied", found.applied),
+        names => format!("{services}: {} migrations are pending: {}", names.len(), line(&names.join(", "), MAX)),
+    }];
+    if let (false, Some(why)) = (found.pending.is_empty(), found.bars_the_way_back()) {
+        lines.push(format!("{services}: after them there is no way back to an earlier version: {}", line(&why, MAX)));
+    }
+    lines
 }
 
 fn deployed(act: &Act, deployed: &Deployed) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
+mod deployments;
 mod health;
 pub mod lines;
 pub mod outputs;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text;
+use super::{deployments, text};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
 use crate::promotion::untrusted;
@@ -30,6 +30,7 @@ pub fn plan(run: &Run) -> Option<String> {
             }
         }
     }
+    deployments::plan_lines(&mut out, run);
     if !plan.stages.is_empty() {
         let _ = writeln!(
             out,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{health, outputs};
+use super::{deployments, health, outputs};
 use crate::promotion::asking::Place;
 use crate::promotion::event::{Conclusion, Consent};
 use crate::promotion::run::Run;
@@ -41,6 +41,8 @@ pub fn record(run: &Run) -> Value {
         "previous_digest": previous,
         "services_deployed": services_deployed(run),
         "images": outputs::images(run),
+        "deployments": deployments::record(run),
+        "migrations": deployments::migrations_record(run),
         "health": run.health.verdict.as_ref().map(|(health, _)| health),
         "health_checks": health::record(run),
         "rollback_available": rollback_available(run),
@@ -94,19 +96,24 @@ fn status(run: &Run) -> &'static str {
 /// The services whose tags moved, or were found in place, in a run that succeeded that far.
 fn services_deployed(run: &Run) -> Vec<&str> {
     let nothing_to_do = run.plan.as_ref().is_some_and(|(plan, _)| plan.stages.is_empty());
-    run.candidates.iter().filter(|one| one.moved || nothing_to_do).map(|one| one.service.as_str()).collect()
+    run.candidates
+        .iter()
+        .filter(|one| one.moved || one.deployed.is_some() || nothing_to_do)
+        .map(|one| one.service.as_str())
+        .collect()
 }
 
 /// Whether every service has a digest to go back to.
 fn rollback_available(run: &Run) -> bool {
-    run.plan.as_ref().is_some_and(|(plan, _)| {
-        !plan.candidates.is_empty()
-            && plan.candidates.iter().all(|one| {
-                one.image
-                    .as_ref()
-                    .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
-            })
-    })
+    run.bars_the_way_back().is_none()
+        && run.plan.as_ref().is_some_and(|(plan, _)| {
+            !plan.candidates.is_empty()
+                && plan.candidates.iter().all(|one| {
+                    one.image
+                        .as_ref()
+                        .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
+                })
+        })
 }
 
 fn approvals(run: &Run) -> Value {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{health, outputs, text};
+use super::{deployments, health, outputs, text};
 use crate::promotion::asking::{Approver, Refusal};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Delivery, Operation};
@@ -24,6 +24,7 @@ pub fn summary(run: &Run) -> String {
     headline(&mut out, run);
     facts(&mut out, run);
     images(&mut out, run);
+    deployments::sections(&mut out, run);
     next_steps(&mut out, run);
     faults(&mut out, run);
     way_back(&mut out, run);

@@ -4,7 +4,9 @@ use tokio::time::Instant;
 
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
-use super::{approval, conditions, copy, deployment, report, rollback, validation, verification, verify, way_back};
+use super::{
+    approval, conditions, copy, deployment, migration, report, rollback, validation, verification, verify, way_back,
+};
 use crate::ledger::{Heartbeat, Standing};
 use crate::promotion::event::{Conclusion, Decision, Event, Operation};
 use crate::promotion::fault::{Code, Fault, Severity};
@@ -180,8 +182,8 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Approval => Box::pin(approval::run(work)).await,
         Stage::Validation => Box::pin(validation::run(work)).await,
         Stage::Copy => Box::pin(copy::run(work)).await,
-        Stage::Migration => Ok(Outcome::not_configured()),
         Stage::Deployment => Box::pin(deployment::run(work)).await,
+        Stage::Migration => Box::pin(migration::run(work)).await,
         Stage::Verification => Box::pin(verification::run(work)).await,
         Stage::Report => report::run(work).await,
     };
@@ -237,6 +239,12 @@ async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble) -> Resul
 pub(super) async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
     let run = work.visit.run();
     let Some((plan, _)) = &run.plan else { return Ok(()) };
+    if run.ended.is_none()
+        && !run.changed_the_world()
+        && let Err(fault) = migration::hold_to_plan(work)
+    {
+        return refuse(work, fault).await;
+    }
     let now = work.target.configuration.as_ref().map(|(_, checksum)| checksum);
     if run.ended.is_some() || plan.configuration.as_ref() == now {
         return Ok(());

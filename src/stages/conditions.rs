@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 
 use super::drivers::{deployed_services, driver_of, order, planned_release};
 use super::target::Route;
-use super::targets;
 use super::work::{Outcome, Trouble, Work};
+use super::{migration, targets};
 use crate::checks::Depth;
 use crate::ledger::Filter;
 use crate::promotion::check::Finding;
@@ -47,8 +47,10 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         }
     }
     work.seen.sources = true;
-    if nothing_to_do(work, &resolved).await? {
-        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new());
+    let migrations = migration::look(work).await?;
+    let pending = migrations.iter().any(|found| !found.pending.is_empty());
+    if !pending && nothing_to_do(work, &resolved).await? {
+        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new())?;
         let hash = plan.hash();
         work.visit.note(Event::Planned { plan: Box::new(plan), hash, estimate: Estimate::default() }).await?;
         return Ok(Outcome::done().saying("the target has the digest already"));
@@ -57,7 +59,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     let immutable = immutable_tags(work, &resolved).await?;
     let stages = stages(work);
     let groups = super::probes::groups(work)?;
-    let plan = plan(work, &resolved, &immutable, stages);
+    let plan = plan(work, &resolved, &immutable, stages)?;
     let estimate = Estimate { remarks: super::probes::remarks(&groups), ..estimate(work, &plan) };
     let hash = plan.hash();
     let findings = look(work, &resolved).await?;
@@ -206,7 +208,7 @@ fn plan(
     resolved: &[Resolved],
     immutable: &BTreeMap<String, Vec<PlannedTag>>,
     stages: Vec<Stage>,
-) -> Plan {
+) -> Result<Plan, Fault> {
     let candidates = work.target.services.iter().map(|service| {
         let one = resolved.iter().find(|one| one.service == service.name);
         Planned {
@@ -215,18 +217,21 @@ fn plan(
             version: if one.is_none() { work.request.version.clone() } else { None },
         }
     });
-    Plan {
+    Ok(Plan {
         environment: work.target.environment.clone(),
         candidates: candidates.collect(),
         stages,
         configuration: work.target.configuration.as_ref().map(|(_, checksum)| checksum.clone()),
-        inputs: BTreeMap::new(),
-    }
+        inputs: migration::inputs(work)?,
+    })
 }
 
 /// The stages that have something to do.
 fn stages(work: &Work<'_>) -> Vec<Stage> {
     let mut stages = vec![Stage::Validation, Stage::Copy];
+    if migration::is_configured(work) {
+        stages.push(Stage::Migration);
+    }
     if !deployed_services(work).is_empty() {
         stages.push(Stage::Deployment);
     }

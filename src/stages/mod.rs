@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `verification`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `migration`, `deployment`, `verification`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
 //! | `promote`, `recover`, `audit`, `verify` | the operations |
 //! | `rollback`, `way_back` | what was deployed is taken back by a run of its own; what that goes back to |
@@ -27,6 +27,7 @@ pub mod files;
 mod gates;
 mod lease;
 pub mod logs;
+mod migration;
 mod open;
 mod probes;
 mod promote;
