@@ -57,7 +57,7 @@ pub const INPUTS: &[Input] = &[
         "operation",
         Kind::Text,
         "promote",
-        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report` or `audit`.",
+        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report`, `audit` or `watch`.",
     ),
     input(
         "config",

@@ -69,6 +69,7 @@ pub(super) fn tools(
         retry,
         api_url: desk.context.api_url.clone(),
         folder: desk.workspace.folder().to_owned(),
+        rehearsal: desk.rehearsal,
         deadline: desk.deadline,
     })
 }
@@ -106,7 +107,7 @@ fn post(
 }
 
 /// GitHub, where the job has a repository and a token.
-fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
+pub(super) fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
     let (Some(repository), Some(token)) = (&desk.context.repository, &desk.inputs.github_token) else {
         return Ok(None);
     };

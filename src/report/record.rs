@@ -46,6 +46,9 @@ pub fn record(run: &Run) -> Value {
         "health": run.health.verdict.as_ref().map(|(health, _)| health),
         "health_checks": health::record(run),
         "rollback_available": rollback_available(run),
+    });
+    // In two parts, because the macro goes only so deep.
+    let how = json!({
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
         "gates": run.gates,
         "validation": run.findings,
@@ -63,8 +66,11 @@ pub fn record(run: &Run) -> Value {
         "ended_at": ended.map(|ended| ended.at),
         "audit_head": { "seq": run.seq, "hash": run.head },
         "version": run.opening.version,
+        "rollback": rollback(run),
     });
-    record["rollback"] = rollback(run);
+    if let (Value::Object(record), Value::Object(how)) = (&mut record, how) {
+        record.extend(how);
+    }
     record
 }
 

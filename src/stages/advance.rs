@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
 use super::{
-    approval, conditions, copy, deployment, migration, report, rollback, validation, verification, verify, way_back,
+    approval, conditions, copy, deployment, deployment_status, migration, report, rollback, validation, verification,
+    verify, way_back,
 };
 use crate::ledger::{Heartbeat, Standing};
 use crate::promotion::event::{Conclusion, Decision, Event, Operation};
@@ -53,7 +54,13 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
                         }
                     }
                 }
-                under(heartbeat.as_ref(), stage_of(work, stage)).await?;
+                if stage == Stage::Copy {
+                    deployment_status::begin(work).await?;
+                }
+                if let Flow::Parked = under(heartbeat.as_ref(), stage_of(work, stage)).await? {
+                    work.visit.note(Event::VisitEnded { decision: Decision::Wait }).await?;
+                    break;
+                }
             }
             Next::Leave(decision) => {
                 // A later visit may come in a day: people are told now.
@@ -166,8 +173,14 @@ async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
     work.visit.record(events).await
 }
 
+/// Whether a visit goes on after a stage.
+enum Flow {
+    On,
+    Parked,
+}
+
 /// Runs a stage and records how it ended.
-async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
+async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<Flow, Fault> {
     begin(work, stage).await?;
     let operation = work.visit.run().opening.operation;
     let (rollback, verify) = (operation == Operation::Rollback, operation == Operation::Verify);
@@ -188,6 +201,7 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Report => report::run(work).await,
     };
     match result {
+        Ok(outcome) if outcome.parked => return Ok(Flow::Parked),
         Ok(outcome) => {
             let mut events = Vec::new();
             // The states of a promotion on its way forward are not those of a rollback.
@@ -197,10 +211,11 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
             }
             let (conclusion, note, traffic) = (outcome.conclusion, outcome.note, work.traffic());
             events.push(Event::StageEnded { stage, conclusion, note, traffic });
-            work.visit.record(events).await
+            work.visit.record(events).await?;
         }
-        Err(trouble) => end_badly(work, stage, trouble).await,
+        Err(trouble) => end_badly(work, stage, trouble).await?,
     }
+    Ok(Flow::On)
 }
 
 /// Records what went wrong in a stage. What the ledger itself refuses cannot be recorded, and ends the visit.

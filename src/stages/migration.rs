@@ -42,7 +42,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         tell(work, fault).await?;
     }
     let note = take_back(work, &[]).await?;
-    Ok(Outcome { conclusion, state: None, note })
+    Ok(Outcome { conclusion, state: None, note, parked: false })
 }
 
 async fn forward(work: &mut Work<'_>, all: Vec<Ours>) -> Result<Outcome, Trouble> {

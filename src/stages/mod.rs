@@ -10,19 +10,25 @@
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
 //! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
-//! | `status` | what GitHub is shown |
+//! | `asking`, `reviewed`, `changes` | how people say yes, and what they are told |
+//! | `status`, `deployment_status`, `failure` | what GitHub is shown |
+//! | `watch` | a job beside one that waits for reviewers |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
 mod approval;
+mod asking;
 mod attend;
 pub mod audience;
 pub mod audit;
+mod changes;
 mod conditions;
 mod copy;
 mod deployment;
+mod deployment_status;
 mod drivers;
 mod driving;
+mod failure;
 pub mod files;
 mod gates;
 mod lease;
@@ -34,6 +40,7 @@ mod promote;
 mod recover;
 mod report;
 pub mod request;
+mod reviewed;
 mod rollback;
 mod sources;
 mod status;
@@ -45,6 +52,7 @@ mod values;
 mod verification;
 mod verify;
 mod visit;
+pub mod watch;
 mod way_back;
 mod work;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::request::{Destination, Request};
-use crate::config::{ConfigErrors, Configuration, Environment, Settings, Template, unbuilt};
+use crate::config::{ConfigErrors, Configuration, Environment, Github, Settings, Template, unbuilt};
 use crate::promotion::digest::Digest;
 use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Fault};
@@ -21,6 +21,7 @@ const BUILT: &[&str] = &[
     "deploy",
     "migrate",
     "repository",
+    "gates.approval",
     "gates.branches",
     "gates.checks",
     "gates.clean",
@@ -32,8 +33,7 @@ const BUILT: &[&str] = &[
     "gates.resources",
     "gates.soak",
     "gates.workflow",
-    "github.environment",
-    "github.status",
+    "github",
     "health.baseline",
     "health.deadline",
     "health.interval",
@@ -263,6 +263,29 @@ impl Target {
     #[must_use]
     pub fn settings(&self, service: &str) -> &Settings {
         self.settings.for_service(service)
+    }
+
+    /// Something that the services of a run must agree on, because the run does it once for all of them.
+    ///
+    /// # Errors
+    /// [`Code::ConfigurationInvalid`] where one overrides it.
+    pub fn agreed<'t, T: PartialEq>(&'t self, key: &str, of: impl Fn(&'t Settings) -> &'t T) -> Result<&'t T, Fault> {
+        let first = self.services.first().map_or_else(|| self.settings.settings(), |one| self.settings(&one.name));
+        match self.services.iter().find(|one| of(self.settings(&one.name)) != of(first)) {
+            None => Ok(of(first)),
+            Some(other) => Err(Fault::new(
+                Code::ConfigurationInvalid,
+                format!("the services {} and {} have different `{key}`", self.services[0].name, other.name),
+            )
+            .with_fix("promote them in runs of their own, or set it for the environment alone")),
+        }
+    }
+
+    /// What is written to GitHub: what the services agree on.
+    #[must_use]
+    pub fn github(&self) -> &Github {
+        let first = self.services.first().map_or_else(|| self.settings.settings(), |one| self.settings(&one.name));
+        &first.github
     }
 
     /// The environment.

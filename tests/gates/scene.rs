@@ -90,7 +90,7 @@ impl Scene {
         let run = api.run("promote.yml", &commit, "octocat");
         api.environment(&NewEnvironment::named("production"));
         image(1, &commit).place(registry.contents(), "acme/api", &["staging"]);
-        let scene = Self {
+        Self {
             configuration: configuration(&registry, more),
             registry,
             github,
@@ -99,8 +99,7 @@ impl Scene {
             run,
             contract: None,
             ledger: tempfile::tempdir().unwrap(),
-        };
-        scene
+        }
     }
 
     /// The step that promotes to `production`, with a job's token that may do everything.
@@ -171,6 +170,11 @@ impl Scene {
         let finished = running.wait();
         let outputs = finished.outputs().unwrap_or_else(|error| panic!("{error}\n{finished}"));
         Visit { finished, outputs }
+    }
+
+    /// Changes what the configuration says of `production`.
+    pub(crate) fn configure(&mut self, more: &str) {
+        self.configuration = configuration(&self.registry, more);
     }
 
     /// Another workflow run, as somebody starts it.
