@@ -13,7 +13,7 @@ environments:
   production:
     from: staging
     tag: production
-    github: { status: false }
+    github: { status: false, deployment: off, issues: false }
     deploy:
       workflow:
         file: deploy.yml

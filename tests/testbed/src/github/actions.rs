@@ -10,14 +10,19 @@ use super::world::{Job, Repo, Review, Run, World, time};
 
 pub(super) fn one(world: &mut World, call: &Call) -> Reply {
     let number = call.number(5);
-    if let Some(run) = repo_mut(world, call).runs.iter_mut().find(|run| run.id == number)
-        && let Some((status, conclusion)) = run.steps.pop_front()
-    {
-        (run.status, run.conclusion) = (status, conclusion);
+    if let Some(run) = repo_mut(world, call).runs.iter_mut().find(|run| run.id == number) {
+        go_on(run);
     }
     match find(repo(world, call), number) {
         Some(run) => Reply::json(200, show(world, call, run)),
         None => Reply::not_found(),
+    }
+}
+
+/// A run goes on a step whenever it is looked at.
+fn go_on(run: &mut Run) {
+    if let Some((status, conclusion)) = run.steps.pop_front() {
+        (run.status, run.conclusion) = (status, conclusion);
     }
 }
 
@@ -45,7 +50,10 @@ fn listed(world: &mut World, call: &Call, workflow: Option<u64>) -> Reply {
     runs.sort_by_key(|run| std::cmp::Reverse(run.id));
     let shown = runs.into_iter().map(|run| show(world, call, run)).collect();
     for run in &mut repo_mut(world, call).runs {
-        run.hidden = run.hidden.saturating_sub(1);
+        match run.hidden {
+            0 => go_on(run),
+            _ => run.hidden -= 1,
+        }
     }
     Reply::list_under("workflow_runs", shown, json!({}))
 }
