@@ -38,7 +38,12 @@ fn an_environment_that_is_not_there_is_not_made() {
 fn what_the_token_may_not_show_stops_nothing_and_is_named_once() {
     let scene = Scene::new("");
     // What a fork's token may.
-    let token = scene.github.job_token_with(&[("contents", "read"), ("actions", "read"), ("deployments", "read"), ("issues", "read")]);
+    let token = scene.github.job_token_with(&[
+        ("contents", "read"),
+        ("actions", "read"),
+        ("deployments", "read"),
+        ("issues", "read"),
+    ]);
     let visit = scene.visit(&scene.step_with(&token));
     visit.succeeded();
     assert_eq!(scene.production().as_deref(), Some(image(1, &scene.commit).digest()));
@@ -52,7 +57,8 @@ fn what_the_token_may_not_show_stops_nothing_and_is_named_once() {
 fn a_failure_has_one_issue_until_the_next_success() {
     let mut scene = Scene::new("github: { labels: [urgent], record: true }");
     scene.api.make_private();
-    let rule = || Rule::on("PUT", "/v2/acme/api/manifests/production").act(Action::Answer(Answer::error(403, "DENIED", "no")));
+    let rule =
+        || Rule::on("PUT", "/v2/acme/api/manifests/production").act(Action::Answer(Answer::error(403, "DENIED", "no")));
     let fault = scene.registry.fault(rule());
     for _ in 0..2 {
         assert_eq!(scene.visit(&scene.step()).code, Some(1));
