@@ -49,10 +49,14 @@ fn listed(world: &mut World, call: &Call, workflow: Option<u64>) -> Reply {
     let mut runs: Vec<&Run> = repo(world, call).runs.iter().filter(matches).collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.id));
     let shown = runs.into_iter().map(|run| show(world, call, run)).collect();
-    for run in &mut repo_mut(world, call).runs {
+    let runs = &mut repo_mut(world, call).runs;
+    // Runs that are late appear together, with the latest of them.
+    let appearing = runs.iter().map(|run| run.hidden).max() == Some(1);
+    for run in runs {
         match run.hidden {
             0 => go_on(run),
-            _ => run.hidden -= 1,
+            _ if appearing => run.hidden = 0,
+            hidden => run.hidden = hidden.saturating_sub(1).max(1),
         }
     }
     Reply::list_under("workflow_runs", shown, json!({}))
