@@ -54,12 +54,15 @@ impl Readings {
     }
 }
 
-/// Whether a policy has the layers read: by name, or because something is asked of what is in them.
+/// Whether a policy has the layers read: by name, or because something is asked of what is in them. A profile's warning
+/// alone is not worth it.
 pub(super) fn are_read(policy: &Validate) -> bool {
-    policy.policy.layers() == Layers::Deep
-        || LOOKING
-            .iter()
-            .any(|check| policy.configured.contains(check) && policy.severity(*check) != CheckSeverity::Off)
+    let looks = |check: &CheckName| match policy.severity(*check) {
+        CheckSeverity::Fail => true,
+        CheckSeverity::Warn => policy.configured.contains(check) || policy.policy.severity.contains_key(check),
+        CheckSeverity::Off => false,
+    };
+    policy.policy.layers() == Layers::Deep || LOOKING.iter().any(looks)
 }
 
 #[async_trait]

@@ -1,5 +1,8 @@
-//! Until when releases of operating systems get security updates for everybody, by what their makers have published
-//! (<https://endoflife.date>, looked up for this version of the program). Paid extensions do not count.
+//! Until when releases of operating systems get security updates for everybody. Paid extensions do not count.
+//!
+//! Debian's and Ubuntu's days are those of Debian's package `distro-info-data` (version 0.58+deb12u6: for Debian the end of
+//! LTS, for Ubuntu that of standard support); the others are those that <https://endoflife.date> collects from what the
+//! makers have published, as of July 2026. Where a maker tells only the month, it is the month's last day.
 
 use chrono::NaiveDate;
 
@@ -28,16 +31,17 @@ const RELEASES: &[(&str, &str, (i32, u32, u32))] = &[
     ("alpine", "3.21", (2026, 11, 1)),
     ("alpine", "3.22", (2027, 5, 1)),
     ("alpine", "3.23", (2027, 11, 1)),
+    ("alpine", "3.24", (2028, 6, 1)),
     ("almalinux", "8", (2029, 3, 1)),
     ("almalinux", "9", (2032, 5, 31)),
     ("almalinux", "10", (2035, 5, 31)),
     ("amzn", "2", (2026, 6, 30)),
     ("amzn", "2023", (2029, 6, 30)),
-    ("azurelinux", "3", (2027, 7, 31)),
+    ("azurelinux", "3", (2027, 8, 31)),
     ("centos", "7", (2024, 6, 30)),
     ("centos", "8", (2021, 12, 31)),
     ("centos", "9", (2027, 5, 31)),
-    ("centos", "10", (2030, 5, 31)),
+    ("centos", "10", (2030, 1, 1)),
     ("debian", "10", (2024, 6, 30)),
     ("debian", "11", (2026, 8, 31)),
     ("debian", "12", (2028, 6, 30)),
@@ -47,6 +51,7 @@ const RELEASES: &[(&str, &str, (i32, u32, u32))] = &[
     ("fedora", "43", (2026, 12, 9)),
     ("mariner", "2", (2025, 7, 31)),
     ("opensuse-leap", "15.6", (2026, 4, 30)),
+    ("opensuse-leap", "16.0", (2027, 10, 31)),
     ("ol", "7", (2024, 12, 31)),
     ("ol", "8", (2029, 7, 31)),
     ("ol", "9", (2032, 6, 30)),
@@ -58,12 +63,12 @@ const RELEASES: &[(&str, &str, (i32, u32, u32))] = &[
     ("rocky", "9", (2032, 5, 31)),
     ("rocky", "10", (2035, 5, 31)),
     ("ubuntu", "18.04", (2023, 5, 31)),
-    ("ubuntu", "20.04", (2025, 5, 31)),
-    ("ubuntu", "22.04", (2027, 4, 1)),
-    ("ubuntu", "24.04", (2029, 4, 30)),
+    ("ubuntu", "20.04", (2025, 5, 29)),
+    ("ubuntu", "22.04", (2027, 6, 1)),
+    ("ubuntu", "24.04", (2029, 5, 31)),
     ("ubuntu", "25.04", (2026, 1, 15)),
     ("ubuntu", "25.10", (2026, 7, 9)),
-    ("ubuntu", "26.04", (2031, 4, 30)),
+    ("ubuntu", "26.04", (2031, 5, 29)),
 ];
 
 /// When a release ends, by `ID` and `VERSION_ID` of `os-release`.

@@ -60,7 +60,7 @@ impl Aspect {
 }
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Difference {
     /// What is different.
     pub aspect: Aspect,
@@ -154,19 +154,19 @@ fn common(all: Vec<Difference>) -> Vec<Difference> {
     if platforms.len() < 2 {
         return all;
     }
-    let same = |one: &Difference, other: &Difference| {
-        Difference { platform: None, ..one.clone() } == Difference { platform: None, ..other.clone() }
-    };
-    let mut told: Vec<Difference> = Vec::new();
+    let without_platform = |one: &Difference| Difference { platform: None, ..one.clone() };
+    let mut alike: BTreeMap<Difference, BTreeSet<Option<Platform>>> = BTreeMap::new();
     for one in &all {
-        let everywhere =
-            one.platform.is_some() && all.iter().filter(|other| same(one, other)).count() == platforms.len();
-        let one = if everywhere { Difference { platform: None, ..one.clone() } } else { one.clone() };
-        if !told.contains(&one) {
-            told.push(one);
-        }
+        alike.entry(without_platform(one)).or_default().insert(one.platform.clone());
     }
-    told
+    let everywhere = |one: &BTreeSet<Option<Platform>>| !one.contains(&None) && one.len() == platforms.len();
+    alike
+        .into_iter()
+        .flat_map(|(one, of)| {
+            let of = if everywhere(&of) { BTreeSet::from([None]) } else { of };
+            of.into_iter().map(move |platform| Difference { platform, ..one.clone() })
+        })
+        .collect()
 }
 
 fn of_platform(platform: &Platform, old: &PlatformFacts, new: &PlatformFacts, all: &mut Vec<Difference>) {

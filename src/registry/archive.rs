@@ -18,6 +18,12 @@ const MAX_NAMES: u64 = 1 << 20;
 /// The most that is kept of one file.
 const MAX_FILE: u64 = 4 << 20;
 
+/// The most that is read of all databases of one layer: some images have a file for each package.
+const MAX_DATABASES: u64 = 16 << 20;
+
+/// The largest size that an entry can have; what is larger is made to confuse.
+const MAX_SIZE: u64 = 1 << 62;
+
 /// The most names of one layer that are remembered as replacing those of the layers below.
 const MAX_REPLACED: usize = 200_000;
 
@@ -63,8 +69,12 @@ pub(super) struct Archive {
     state: State,
     /// A name that came before its entry.
     name: Option<String>,
+    /// Another name that came before its entry, for those who know of files with holes (GNU tar's `sparse` formats).
+    alias: Option<String>,
     /// A size that came before its entry.
     size: Option<u64>,
+    /// The bytes of databases that were read so far.
+    read: u64,
     /// Empty blocks one after another: two are the end.
     empty: u8,
 }
@@ -96,7 +106,9 @@ impl Archive {
             block: Vec::with_capacity(BLOCK),
             state: State::Header,
             name: None,
+            alias: None,
             size: None,
+            read: 0,
             empty: 0,
         }
     }
@@ -172,6 +184,9 @@ impl Archive {
         // Attributes and names come with sizes of their own.
         let size =
             if matches!(kind, b'x' | b'g' | b'L' | b'K') { declared } else { self.size.take().unwrap_or(declared) };
+        if size > MAX_SIZE {
+            return self.broken("an entry has a size that nothing has");
+        }
         let purpose = match kind {
             b'x' | b'g' | b'L' | b'K' if size > MAX_NAMES => return self.broken("the names of an entry have no end"),
             b'x' => Purpose::Attributes,
@@ -179,7 +194,12 @@ impl Archive {
             b'g' | b'K' => Purpose::Nothing,
             _ => {
                 let name = self.name.take().unwrap_or_else(|| header_name(block));
-                self.entry(&plain(&name), kind, number(&block[100..108]).unwrap_or_default(), size)
+                let mode = number(&block[100..108]).unwrap_or_default();
+                // Whoever unpacks it takes one of the two names: it is under both.
+                if let Some(alias) = self.alias.take() {
+                    self.entry(&plain(&alias), kind, mode, size);
+                }
+                self.entry(&plain(&name), kind, mode, size)
             }
         };
         // A link or a directory has no content, whatever it says of its size.
@@ -214,8 +234,14 @@ impl Archive {
         }
         // The last entry of a name counts.
         contents.privileged.remove(name);
-        let is_file = matches!(kind, b'0' | 0 | b'7');
-        if (is_file || kind == b'1') && mode & 0o6000 != 0 && contents.privileged.len() < MAX_KEPT {
+        let is_file = matches!(kind, b'0' | 0 | b'7' | b'S');
+        if (is_file || kind == b'1') && mode & 0o6000 != 0 {
+            if contents.privileged.len() >= MAX_KEPT {
+                contents
+                    .broken
+                    .get_or_insert_with(|| format!("more than {MAX_KEPT} files in it have setuid or setgid"));
+                return Purpose::Nothing;
+            }
             contents.privileged.insert(name.to_owned(), u32::try_from(mode & 0o7777).unwrap_or_default());
         }
         if !is_file {
@@ -225,9 +251,16 @@ impl Archive {
             return Purpose::Release(name.to_owned());
         }
         match installed::is_database(name) {
-            Some(true) if size <= MAX_FILE => Purpose::Database(name.to_owned()),
+            Some(true)
+                if size <= MAX_FILE && self.read + size <= MAX_DATABASES && contents.databases.len() < MAX_KEPT =>
+            {
+                self.read += size;
+                Purpose::Database(name.to_owned())
+            }
             Some(_) => {
-                contents.databases.insert(name.to_owned(), Installed::Unread);
+                if contents.databases.len() < MAX_KEPT {
+                    contents.databases.insert(name.to_owned(), Installed::Unread);
+                }
                 Purpose::Nothing
             }
             None => Purpose::Nothing,
@@ -264,6 +297,7 @@ impl Archive {
             let record = text(record.strip_suffix(b"\n").unwrap_or(record));
             match record.split_once('=') {
                 Some(("path", name)) => self.name = Some(name.to_owned()),
+                Some(("GNU.sparse.name", name)) => self.alias = Some(name.to_owned()),
                 Some(("size", size)) => self.size = size.parse().ok(),
                 _ => {}
             }
@@ -408,6 +442,27 @@ mod tests {
         builder.append(&header, b"elf".as_slice()).unwrap();
         let contents = read(&builder.into_inner().unwrap(), 77);
         assert_eq!(contents.privileged.keys().collect::<Vec<_>>(), ["usr/bin/sudo"]);
+        // The same under the name that it has for those who know of files with holes.
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("GNU.sparse.name", b"usr/bin/mount".as_slice())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o4755);
+        header.set_size(0);
+        header.set_path("harmless").unwrap();
+        header.set_cksum();
+        builder.append(&header, b"".as_slice()).unwrap();
+        let contents = read(&builder.into_inner().unwrap(), 77);
+        assert_eq!(contents.privileged.keys().collect::<Vec<_>>(), ["harmless", "usr/bin/mount"]);
+        // An entry with a size that does not fit into anything.
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("size", b"18446744073709551615".as_slice())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        header.set_path("huge").unwrap();
+        header.set_cksum();
+        builder.append(&header, b"".as_slice()).unwrap();
+        let contents = read(&builder.into_inner().unwrap(), 77);
+        assert_eq!(contents.broken.as_deref(), Some("an entry has a size that nothing has"));
         // An entry that claims to have more than any disk.
         let mut header = tar::Header::new_gnu();
         header.set_size(u64::MAX >> 8);

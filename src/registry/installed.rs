@@ -11,6 +11,9 @@ pub enum Installed {
     Unread,
 }
 
+/// The most packages that are read of one database; the largest of distributions have fewer.
+const MAX_PACKAGES: usize = 100_000;
+
 /// Whether a name is a database's, and if so, whether it is text.
 pub(super) fn is_database(name: &str) -> Option<bool> {
     match name {
@@ -30,6 +33,9 @@ pub(super) fn read(name: &str, text: &str) -> BTreeMap<String, String> {
     let (package, version) = if name.contains("apk") { ("P:", "V:") } else { ("Package:", "Version:") };
     let mut listed = BTreeMap::new();
     for stanza in text.split("\n\n") {
+        if listed.len() >= MAX_PACKAGES {
+            break;
+        }
         let field = |wanted: &str| stanza.lines().find_map(|line| line.strip_prefix(wanted)).map(str::trim);
         // dpkg keeps what was removed, too.
         let removed = field("Status:").is_some_and(|status| !status.ends_with(" installed"));

@@ -1,10 +1,14 @@
 //! What changes with a promotion, for people.
 
 use crate::promotion::comparison::{Comparison, Difference};
+use crate::promotion::run::Run;
 use crate::promotion::untrusted::{code, line, markdown};
 
-/// How many differences are shown; the record has all.
+/// How many differences are shown of one image; the record has all.
 const SHOWN: usize = 40;
+
+/// The longest section: an issue's text has its end.
+const SECTION: usize = 30_000;
 
 /// How much of a value is shown.
 const VALUE: usize = 100;
@@ -31,9 +35,26 @@ pub fn lines(service: &str, comparison: &Comparison) -> Vec<String> {
     lines
 }
 
-/// The same as a table in Markdown; nothing where nothing is different.
+/// What changes with each image of a run, in Markdown; nothing where nothing does.
 #[must_use]
-pub fn table(service: &str, comparison: &Comparison) -> Option<String> {
+pub fn section(run: &Run) -> String {
+    let mut out = String::new();
+    let mut more = 0;
+    for table in run.candidates.iter().filter_map(|one| table(&one.service, one.comparison.as_ref()?)) {
+        if out.len() + table.len() > SECTION {
+            more += 1;
+        } else {
+            out.push_str(&format!("{table}\n"));
+        }
+    }
+    if more > 0 {
+        out.push_str(&format!("{more} more services change; the record has all of it.\n\n"));
+    }
+    if out.is_empty() { out } else { format!("### What changes in the images\n\n{out}") }
+}
+
+/// The differences of one image as a table; nothing where nothing is different.
+fn table(service: &str, comparison: &Comparison) -> Option<String> {
     if comparison.differences.is_empty() {
         return None;
     }

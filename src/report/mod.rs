@@ -1,7 +1,9 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
 pub mod comparison;
+mod deployments;
 pub mod failure;
+mod health;
 pub mod lines;
 pub mod outputs;
 pub mod plan;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{comparison, text};
+use super::{comparison, deployments, text};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
+use crate::promotion::untrusted;
 
 /// The plan in plain text; nothing while there is none.
 #[must_use]
@@ -29,6 +30,7 @@ pub fn plan(run: &Run) -> Option<String> {
             }
         }
     }
+    deployments::plan_lines(&mut out, run);
     if !plan.stages.is_empty() {
         let _ = writeln!(
             out,
@@ -42,6 +44,9 @@ pub fn plan(run: &Run) -> Option<String> {
             let lines = comparison::lines(&candidate.service, comparison);
             let _ = writeln!(out, "- {}", lines.join("\n  "));
         }
+    }
+    for line in &run.estimate.remarks {
+        let _ = writeln!(out, "- {}", untrusted::line(line, 400));
     }
     let _ = writeln!(out, "The plan's hash is {hash}.");
     Some(out)

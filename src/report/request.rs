@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text;
+use super::{comparison, text};
 use crate::promotion::asking::Asked;
 use crate::promotion::check::Verdict;
 use crate::promotion::run::Run;
@@ -54,6 +54,7 @@ pub fn request(run: &Run, asked: &Asked, timeout: std::time::Duration, changes: 
     for change in changes {
         changed(&mut out, change);
     }
+    out.push_str(&comparison::section(run));
     evidence(&mut out, run);
     how_to_answer(&mut out, asked, timeout);
     let workflow = run.opening.workflow.as_ref().and_then(|workflow| workflow.url.as_ref());

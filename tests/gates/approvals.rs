@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use testbed::fault::{Action, Answer, Rule};
 use testbed::github::{NewCheckRun, NewEnvironment, SeenIssue};
+use testbed::image::Image;
 use testbed::runner::{Runner, Running, Signal};
 use tidegate::promotion::event::Consent;
 use tidegate::promotion::state::State;
@@ -65,6 +66,7 @@ fn two_of_three_say_yes_in_an_issue() {
     let issue = asks(&scene, &mut running);
     assert!(issue.open && issue.body.contains(image(1, &scene.commit).digest()), "{issue:#?}");
     assert!(issue.body.contains("/reject ") && issue.assignees.contains(&"bob".to_owned()), "{issue:#?}");
+    assert!(!issue.body.contains("What changes in the images"), "there is nothing that it replaces: {issue:#?}");
     let code = code(&issue);
     let yes = format!("/approve {code}");
     // A stranger, somebody whose words were edited, one who left out the code, and who asked, by another spelling.
@@ -92,6 +94,39 @@ fn two_of_three_say_yes_in_an_issue() {
     let Some((_, Consent::People { approvers, bound: true })) = &record.consent else { panic!("{:?}", record.consent) };
     assert_eq!(approvers.len(), 2);
     assert!(visit.summary().contains("looks good") && !visit.summary().contains("<b>"), "{visit:?}");
+}
+
+/// With a look every 75 seconds that is 48 requests an hour.
+#[test]
+fn who_is_asked_sees_what_changes_in_the_image() {
+    let scene = Scene::new(BY_ISSUE);
+    let before = Image::manifest("linux/amd64").layers(1, 200).seed(7).user("root").env("OLD", "1").build();
+    before.place(scene.registry.contents(), "acme/api", &["production"]);
+    let mut running = scene.step().start();
+    let issue = asks(&scene, &mut running);
+    for text in ["### What changes in the images", "| user |", "`OLD`", "| label"] {
+        assert!(issue.body.contains(text), "{text}: {issue:#?}");
+    }
+    scene.api.comment(issue.number, Some("bob"), &format!("/reject {}", code(&issue)));
+    assert_eq!(scene.finish(running).code, Some(3));
+}
+
+#[test]
+fn a_look_at_the_answers_costs_one_request() {
+    let scene = Scene::new(BY_ISSUE);
+    let mut running = scene.step().start();
+    let issue = asks(&scene, &mut running);
+    scene.github.clear_log();
+    while scene.github.log().len() < 5 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let wanted = format!("GET /repos/acme/api/issues/{}/comments", issue.number);
+    let log: Vec<String> = scene.github.log().iter().map(|entry| entry.line()).collect();
+    assert!(log.iter().all(|line| line.starts_with(&wanted)), "{log:#?}");
+    running.signal(Signal::TERM);
+    assert_eq!(scene.finish(running).code, Some(143));
+    // An hour of it by the released program's own pace.
+    assert!(3_600 / tidegate::pace::approvals().as_secs() < 60);
 }
 
 #[test]

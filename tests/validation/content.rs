@@ -69,6 +69,10 @@ fn files_with_setuid() {
     promoted(policy, &taken).says("setuid", Verdict::Pass, &["none"]);
     let changed = layered(&[archive(&[("usr/bin/mount", 0o4755, "x")]), archive(&[("usr/bin/mount", 0o755, "x")])]);
     promoted(policy, &changed).says("setuid", Verdict::Pass, &["none"]);
+    // A severity alone asks for it, too.
+    let image = layered(&[archive(&[("usr/bin/mount", 0o4755, "x")])]);
+    promoted("{ severity: { setuid: fail } }", &image).fails_by("setuid", &["/usr/bin/mount (4755)"]);
+    promoted("{ severity: { setuid: warn } }", &image).says("setuid", Verdict::Warn, &["/usr/bin/mount (4755)"]);
     // A layer that is no archive may hold anything.
     promoted(policy, &layered(&[base(), b"hello".to_vec()])).fails_by("setuid", &["layer 2", "cannot be looked into"]);
     promoted(policy, &layered(&[base()[..700].to_vec()])).fails_by("setuid", &["cut off"]);
