@@ -41,7 +41,7 @@ const FILES: [&str; 26] = [
 ];
 
 /// The largest that the image may be, uncompressed; a dependency that makes it larger should be noticed. A third is `ssh`.
-const SIZE_MAX: u64 = 44 << 20;
+const SIZE_MAX: u64 = 48 << 20;
 
 fn files(image: &Image) {
     let container = image.docker(&["create", &image.name]);
