@@ -1,8 +1,7 @@
-//! Bills of materials.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../entries.rs"]
+#[expect(dead_code, reason = "each target has one of them")]
+mod entries;
 
-fuzz_target!(|text: &str| {
-    let _ = tidegate::sbom::read(text);
-});
+libfuzzer_sys::fuzz_target!(|text: &str| entries::bills(text));

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::layers::Readings;
 use super::{Observation, Subject};
+use crate::promotion::comparison::Listed;
 use crate::promotion::fault::Fault;
-use crate::registry::{Installed, LayerContents, PlatformInspection};
+use crate::registry::{Inspection, Installed, LayerContents, PlatformInspection};
 
 /// What is in an image, as far as checks want to know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +74,23 @@ pub(super) async fn each(
     Ok(each.collect())
 }
 
-fn of_platform(layers: &super::layers::Readings, platform: &PlatformInspection) -> Result<Contents, String> {
+/// The packages that the databases of each platform's image list. A platform whose databases cannot be read whole is left
+/// out.
+pub(super) fn packages(layers: &Readings, inspection: &Inspection) -> Listed {
+    let listed = |platform: &PlatformInspection| {
+        let mut listed = BTreeMap::new();
+        for database in of_platform(layers, platform).ok()?.databases.into_values() {
+            match database {
+                Installed::Listed(packages) => listed.extend(packages),
+                Installed::Unread => return None,
+            }
+        }
+        (!listed.is_empty()).then(|| (platform.facts.platform.clone(), listed))
+    };
+    inspection.platforms.iter().filter_map(listed).collect()
+}
+
+fn of_platform(layers: &Readings, platform: &PlatformInspection) -> Result<Contents, String> {
     let mut contents = Vec::new();
     for (place, reading) in layers.of(platform).enumerate() {
         // What lives elsewhere is not read, and not promoted.

@@ -36,16 +36,30 @@ impl Readings {
     /// # Errors
     /// What keeps one from being read.
     pub(super) async fn of_image(subject: &Subject<'_>) -> Result<Self, Fault> {
+        Self::beside(subject, &Self::default()).await
+    }
+
+    /// The same where another image was read: layers that both have are not read again.
+    ///
+    /// # Errors
+    /// What keeps one from being read.
+    pub(super) async fn beside(subject: &Subject<'_>, other: &Self) -> Result<Self, Fault> {
+        let mut readings = BTreeMap::new();
         let mut layers: BTreeMap<Key, Descriptor> = BTreeMap::new();
         for platform in &subject.inspection.platforms {
             for (layer, content) in with_contents(platform) {
-                if !layer.is_foreign() {
-                    layers.entry((layer.digest.clone(), content.cloned())).or_insert_with(|| layer.clone());
+                let key = (layer.digest.clone(), content.cloned());
+                if let Some(known) = other.0.get(&key) {
+                    readings.insert(key, known.clone());
+                } else if !layer.is_foreign() {
+                    layers.entry(key).or_insert_with(|| layer.clone());
                 }
             }
         }
         let reads: Vec<_> = layers.into_iter().map(|(key, layer)| read(subject, key, layer)).collect();
-        stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await.map(Self)
+        let read: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await?;
+        readings.extend(read);
+        Ok(Self(readings))
     }
 
     /// The layers of a platform's image, the lowest first; none for one that lives elsewhere.

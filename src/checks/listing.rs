@@ -1,8 +1,12 @@
-//! What is attached to an image about what is in it, listed by platform, so that two images can be compared.
+//! What is in an image, by what is attached to it or by its layers, listed by platform, so that two images can be compared.
 
+use super::layers::{Readings, are_read};
 use super::scan::is_about;
+use super::{Subject, contents};
+use crate::config::{CheckName, CheckSeverity};
 use crate::promotion::comparison::Listed;
 use crate::promotion::digest::Digest;
+use crate::promotion::fault::Fault;
 use crate::registry::{Attachment, Inspection};
 use crate::sbom;
 use crate::scan::{self, document};
@@ -14,6 +18,20 @@ pub struct Listing {
     pub packages: Listed,
     /// Vulnerabilities with their severities and packages.
     pub vulnerabilities: Listed,
+}
+
+/// The packages by the databases in the layers: of the image that is replaced, and of the one that comes. Layers that both
+/// have are read once. Nothing where the policy does not ask for databases of packages.
+///
+/// # Errors
+/// What keeps a layer from being read.
+pub async fn installed(before: &Subject<'_>, after: &Subject<'_>) -> Result<Option<(Listed, Listed)>, Fault> {
+    if after.policy.severity(CheckName::Packages) == CheckSeverity::Off || !are_read(after.policy) {
+        return Ok(None);
+    }
+    let new = after.evidence.layers(after).await?;
+    let old = Readings::beside(before, &new).await?;
+    Ok(Some((contents::packages(&old, before.inspection), contents::packages(&new, after.inspection))))
 }
 
 /// Lists what is attached. What cannot be read is left out: it is the checks' to complain.

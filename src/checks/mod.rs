@@ -41,7 +41,7 @@ use crate::promotion::image::Repository;
 use crate::registry::{Inspection, PlatformInspection, Registries};
 
 pub use evidence::Evidence;
-pub use listing::{Listing, listing};
+pub use listing::{Listing, installed, listing};
 
 /// Everything that a check may look at.
 #[derive(Debug, Clone, Copy)]

@@ -54,6 +54,14 @@ pub struct LayerContents {
 }
 
 impl LayerContents {
+    /// What is in an archive that comes in parts of this size.
+    #[must_use]
+    pub fn of_archive(bytes: &[u8], part: usize) -> Self {
+        let mut archive = Archive::new();
+        bytes.chunks(part.max(1)).for_each(|part| archive.take(part));
+        archive.finish()
+    }
+
     /// Whether it has an entry of this name, in place of one below. Of a layer with very many entries, not all are
     /// known.
     #[must_use]
@@ -388,12 +396,6 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn read(bytes: &[u8], cut: usize) -> LayerContents {
-        let mut archive = Archive::new();
-        bytes.chunks(cut.max(1)).for_each(|part| archive.take(part));
-        archive.finish()
-    }
-
     #[test]
     fn names_modes_and_what_is_asked_for() {
         let long = format!("opt/{}/su", "x".repeat(150));
@@ -411,7 +413,7 @@ mod tests {
             file("srv/.wh..wh..opq", 0, b""),
         ]);
         for cut in [1, 7, 511, 512, 513, 100_000] {
-            let contents = read(&bytes, cut);
+            let contents = LayerContents::of_archive(&bytes, cut);
             assert_eq!(contents.broken, None);
             assert_eq!(contents.entries, 11);
             let names: Vec<&str> = contents.privileged.keys().map(String::as_str).collect();
@@ -425,9 +427,9 @@ mod tests {
             assert_eq!(contents.opaque, BTreeSet::from(["srv".to_owned()]));
             assert!(contents.replaces("usr/bin/cat") && !contents.replaces("usr/bin/dog"));
         }
-        assert_eq!(read(&bytes[..600], 100).broken.as_deref(), Some("it is cut off"));
-        assert_eq!(read(&[7; 2000], 100).broken.as_deref(), Some("it is not an archive"));
-        assert_eq!(read(&[], 1).broken, None);
+        assert_eq!(LayerContents::of_archive(&bytes[..600], 100).broken.as_deref(), Some("it is cut off"));
+        assert_eq!(LayerContents::of_archive(&[7; 2000], 100).broken.as_deref(), Some("it is not an archive"));
+        assert_eq!(LayerContents::of_archive(&[], 1).broken, None);
     }
 
     #[test]
@@ -440,7 +442,7 @@ mod tests {
         header.set_path("harmless").unwrap();
         header.set_cksum();
         builder.append(&header, b"elf".as_slice()).unwrap();
-        let contents = read(&builder.into_inner().unwrap(), 77);
+        let contents = LayerContents::of_archive(&builder.into_inner().unwrap(), 77);
         assert_eq!(contents.privileged.keys().collect::<Vec<_>>(), ["usr/bin/sudo"]);
         // The same under the name that it has for those who know of files with holes.
         let mut builder = tar::Builder::new(Vec::new());
@@ -451,7 +453,7 @@ mod tests {
         header.set_path("harmless").unwrap();
         header.set_cksum();
         builder.append(&header, b"".as_slice()).unwrap();
-        let contents = read(&builder.into_inner().unwrap(), 77);
+        let contents = LayerContents::of_archive(&builder.into_inner().unwrap(), 77);
         assert_eq!(contents.privileged.keys().collect::<Vec<_>>(), ["harmless", "usr/bin/mount"]);
         // An entry with a size that does not fit into anything.
         let mut builder = tar::Builder::new(Vec::new());
@@ -461,7 +463,7 @@ mod tests {
         header.set_path("huge").unwrap();
         header.set_cksum();
         builder.append(&header, b"".as_slice()).unwrap();
-        let contents = read(&builder.into_inner().unwrap(), 77);
+        let contents = LayerContents::of_archive(&builder.into_inner().unwrap(), 77);
         assert_eq!(contents.broken.as_deref(), Some("an entry has a size that nothing has"));
         // An entry that claims to have more than any disk.
         let mut header = tar::Header::new_gnu();
@@ -470,13 +472,13 @@ mod tests {
         header.set_cksum();
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend([0; 5000]);
-        assert_eq!(read(&bytes, 1000).broken.as_deref(), Some("it is cut off"));
+        assert_eq!(LayerContents::of_archive(&bytes, 1000).broken.as_deref(), Some("it is cut off"));
     }
 
     proptest! {
         #[test]
         fn nothing_crashes_however_it_is_cut(bytes in proptest::collection::vec(any::<u8>(), 0..3000), cut in 1usize..700) {
-            prop_assert_eq!(read(&bytes, cut), read(&bytes, 3000));
+            prop_assert_eq!(LayerContents::of_archive(&bytes, cut), LayerContents::of_archive(&bytes, 3000));
         }
 
         #[test]
@@ -484,7 +486,7 @@ mod tests {
             let mut bytes = archive(&[file("usr/bin/su", 0o4755, &[1; 700]), file("etc/os-release", 0o644, b"ID=x")]);
             let at = at % bytes.len();
             bytes[at] = byte;
-            let contents = read(&bytes, cut);
+            let contents = LayerContents::of_archive(&bytes, cut);
             prop_assert!(contents.entries <= 3);
         }
     }

@@ -50,6 +50,9 @@ impl Exception {
     }
 }
 
+/// The most brackets that may be open at one place.
+const MAX_OPEN: usize = 100;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -62,9 +65,26 @@ struct Document {
 /// What is malformed, an exception without a reason, an owner or an end included.
 pub fn read(bytes: &[u8]) -> Result<Vec<Exception>, Unreadable> {
     let text = document::text(bytes)?;
-    let malformed =
-        |error: serde_yaml::Error| Unreadable::Malformed { format: "a list of exceptions", why: error.to_string() };
-    Ok(serde_yaml::from_str::<Document>(&text).map_err(malformed)?.exceptions)
+    let malformed = |why: String| Unreadable::Malformed { format: "a list of exceptions", why };
+    if is_deep(&text) {
+        return Err(malformed("it is nested too deeply".to_owned()));
+    }
+    let document = serde_yaml::from_str::<Document>(&text).map_err(|error| malformed(error.to_string()))?;
+    Ok(document.exceptions)
+}
+
+/// Whether more brackets are open somewhere than any list of exceptions has. The time that YAML takes grows with the square
+/// of them, before anything is there that could be counted.
+fn is_deep(text: &str) -> bool {
+    let mut open = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MAX_OPEN
+    })
 }
 
 fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

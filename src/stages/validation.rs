@@ -38,6 +38,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     }
     let findings = evaluate(work, &images).await?;
     work.visit.note(Event::Checked { findings: findings.clone() }).await?;
+    compare(work, &images).await?;
     let failed: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
     if failed.is_empty() {
         return Ok(Outcome::done().entering(State::ValidationPassed));
@@ -65,6 +66,16 @@ async fn evaluate(work: &Work<'_>, images: &[(String, PlannedImage)]) -> Result<
     }
     Trouble::unless_none(faults)?;
     Ok(findings)
+}
+
+/// Records what changes in the packages, where that was not known before the layers were read.
+async fn compare(work: &mut Work<'_>, images: &[(String, PlannedImage)]) -> Result<(), Fault> {
+    for (service, image) in images {
+        if let Some(comparison) = work.compared(service, image).await {
+            work.visit.note(Event::Compared { service: service.clone(), comparison: Box::new(comparison) }).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The image as this visit saw it; a visit that has not looked at it looks now.

@@ -15,8 +15,10 @@ use crate::checks::{self, Depth, Evidence, Subject};
 use crate::config::SecretReader;
 use crate::deploy::Kit;
 use crate::github::Hub;
+use crate::ledger::{Filter, LedgerError, Past};
 use crate::notify::Post;
 use crate::promotion::check::Finding;
+use crate::promotion::comparison::{Aspect, Comparison};
 use crate::promotion::digest::Digest;
 use crate::promotion::event::{Conclusion, Traffic};
 use crate::promotion::fault::{Category, Fault};
@@ -25,6 +27,9 @@ use crate::promotion::plan::PlannedImage;
 use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
+
+/// How far back it is looked, in runs.
+const LOOKED_AT: u32 = 500;
 
 /// The tools of a visit.
 #[derive(Debug, Clone)]
@@ -233,6 +238,24 @@ impl<F: Into<Fault>> From<F> for Trouble {
 }
 
 impl Work<'_> {
+    /// The other runs of a service on this environment, the newest first.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub(super) async fn past(&self, service: &str) -> Result<Vec<Past>, LedgerError> {
+        let run = self.visit.run();
+        let filter = Filter {
+            scope: Some(run.opening.scope.clone()),
+            environment: Some(run.opening.environment.clone()),
+            service: Some(service.to_owned()),
+            limit: Some(LOOKED_AT),
+            ..Filter::default()
+        };
+        let mut past = self.visit.ledger().past(&filter).await?;
+        past.retain(|one| one.run != run.id);
+        Ok(past)
+    }
+
     /// The deadline, as long as it counts: what was begun to be changed is finished, however long it takes.
     #[must_use]
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -300,21 +323,51 @@ impl Work<'_> {
         inspection: &Inspection,
         depth: Depth,
     ) -> Result<Vec<Finding>, Fault> {
+        let (registries, evidence) = (self.registries(), self.seen.evidence(service));
         let previous = self.previous(service).await;
-        let subject = Subject {
+        let subject = self.subject(service, repository, inspection, &registries, &evidence);
+        let subject = Subject { previous: previous.as_deref(), depth, ..subject };
+        checks::evaluate(&subject).await.map_err(|fault| fault.about(service))
+    }
+
+    /// The comparison of a service's image with the one that it replaces, with the packages that the databases of both
+    /// list: where the policy reads them, and no bills of materials have told of packages already. It is nice to know and
+    /// keeps nothing from going on.
+    pub(super) async fn compared(&self, service: &str, image: &PlannedImage) -> Option<Comparison> {
+        let comparison = self.visit.run().candidate(service)?.comparison.clone()?;
+        if comparison.differences.iter().any(|one| one.aspect == Aspect::Package) {
+            return None;
+        }
+        let (previous, inspection) = (self.previous(service).await?, self.seen.inspection(service)?);
+        let (registries, evidence, of_previous) = (self.registries(), self.seen.evidence(service), Evidence::default());
+        let before = self.subject(service, &image.target, &previous, &registries, &of_previous);
+        let after = self.subject(service, &image.source.repository, &inspection, &registries, &evidence);
+        let (old, new) = checks::installed(&before, &after).await.ok()??;
+        let told = comparison.clone().with(Aspect::Package, &old, &new);
+        (told != comparison).then_some(told)
+    }
+
+    fn subject<'s>(
+        &'s self,
+        service: &'s str,
+        repository: &'s Repository,
+        inspection: &'s Inspection,
+        registries: &'s Registries,
+        evidence: &'s Evidence,
+    ) -> Subject<'s> {
+        Subject {
             service,
             repository,
             inspection,
             policy: &self.target.settings(service).validate,
-            registries: &self.registries(),
-            previous: previous.as_deref(),
-            evidence: &self.seen.evidence(service),
+            registries,
+            previous: None,
+            evidence,
             github: self.tools.hub.as_ref().map(|hub| (hub.github.as_ref(), &hub.repository)),
             workspace: &self.tools.workspace,
-            depth,
+            depth: Depth::Everything,
             now: Utc::now(),
-        };
-        checks::evaluate(&subject).await.map_err(|fault| fault.about(service))
+        }
     }
 
     /// The images of the plan.

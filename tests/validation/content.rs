@@ -1,51 +1,14 @@
 //! What must not be in an image: one image for each defect, refused for exactly that.
 
-use bytes::Bytes;
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::{Value, json};
 use testbed::image::{Artifact, Content, Image};
 use tidegate::promotion::check::Verdict;
 
-use super::scene::{REPOSITORY, Scene};
-
-/// An archive with these files: name, mode, content.
-fn archive(files: &[(&str, u32, &str)]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, mode, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(*mode);
-        header.set_size(content.len() as u64);
-        // The way that refuses nothing: absolute names and those that leave the tree, too.
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_cksum();
-        archive.append(&header, content.as_bytes()).unwrap();
-    }
-    archive.into_inner().unwrap()
-}
-
-/// An image for one platform with these layers, not compressed.
-fn layered(layers: &[Vec<u8>]) -> Content {
-    let layers: Vec<(String, Vec<u8>)> =
-        layers.iter().map(|layer| (testbed::digest::sha256(layer), layer.clone())).collect();
-    let contents: Vec<String> = layers.iter().map(|(digest, _)| digest.clone()).collect();
-    let descriptors: Vec<Value> = layers
-        .iter()
-        .map(|(digest, layer)| {
-            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": layer.len()})
-        })
-        .collect();
-    let mut image = Image::manifest("linux/amd64")
-        .layers(1, 100)
-        .edit_config(move |config| {
-            config["rootfs"]["diff_ids"] = json!(contents);
-            config["history"] = json!([]);
-        })
-        .edit_manifest(move |manifest| manifest["layers"] = json!(descriptors))
-        .build();
-    for (digest, layer) in layers {
-        image = image.with_blob(&digest, Bytes::from(layer));
-    }
-    image
-}
+use super::layers::{archive, layered};
+use super::scene::{REPOSITORY, Scene, told};
 
 fn promoted(policy: &str, image: &Content) -> super::scene::Told {
     let scene = Scene::new(policy);
@@ -136,6 +99,21 @@ fn ports_secrets_and_base_images() {
     promoted(base, &small().build()).fails_by("base-image", &["no label"]);
 }
 
+/// The file is SARIF by its published schema, which `script/setup` brings.
+#[track_caller]
+fn is_sarif(path: &Path) {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let judged = Command::new(target.join("judges/bin/check-jsonschema"))
+        // The schema is of a time when patterns were not of Unicode.
+        .args(["--regex-variant", "nonunicode", "--schemafile"])
+        .arg(target.join("sarif/sarif-2.1.0.json"))
+        .arg(path)
+        .output()
+        .expect("check-jsonschema can be started; script/setup installs it");
+    let said = [judged.stdout, judged.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(judged.status.success(), "{said}");
+}
+
 #[test]
 fn growth_and_what_changes() {
     let scene = Scene::new("{ content: { growth: { total: 50% } } }");
@@ -160,6 +138,7 @@ fn growth_and_what_changes() {
         let path = scene.step.workspace().join(".tidegate").join(name);
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     };
+    is_sarif(&scene.step.workspace().join(".tidegate/validation.sarif"));
     let sarif = read("validation.sarif");
     let results = sarif["runs"][0]["results"].as_array().unwrap();
     let growth = results.iter().find(|one| one["ruleId"] == "growth").unwrap();
@@ -168,6 +147,56 @@ fn growth_and_what_changes() {
     let input = read("validation-input.json");
     assert_eq!(input["candidates"][0]["service"], "api");
     assert!(input["candidates"][0]["findings"].as_array().unwrap().iter().any(|one| one["check"] == "growth"));
+}
+
+#[test]
+fn packages_that_databases_list_are_compared() {
+    let with = |packages: &[(&str, &str)]| {
+        let listed: Vec<String> = packages
+            .iter()
+            .map(|(name, version)| format!("Package: {name}\nStatus: install ok installed\nVersion: {version}\n"))
+            .collect();
+        layered(&[archive(&[("app/x", 0o644, "x")]), archive(&[("var/lib/dpkg/status", 0o644, &listed.join("\n"))])])
+    };
+    let scene = Scene::new("{ content: { packages: true } }");
+    with(&[("libc6", "2.40"), ("gone", "1")]).place(scene.registry.contents(), REPOSITORY, &["production"]);
+    scene.candidate(&with(&[("libc6", "2.41"), ("fresh", "3")]));
+    let plan =
+        scene.step.clone().input("operation", "plan").input("until", "validation").env("GITHUB_RUN_ID", "17").run();
+    for text in
+        ["libc6 (linux/amd64): 2.40 -> 2.41", "gone (linux/amd64): removed, was 1", "fresh (linux/amd64): added, 3"]
+    {
+        assert!(plan.stdout.contains(text), "{text}: {plan}");
+    }
+    let told = scene.promote();
+    told.passes();
+    assert!(told.finished.summary().contains("package `libc6`"), "{}", told.finished.summary());
+}
+
+#[test]
+fn severities_and_profiles_are_of_each_environment() {
+    let scene = Scene::new("{}");
+    scene.file(
+        ".github/tidegate.yml",
+        format!(
+            "version: 1\nservices: {{ api: {{ image: {}/{REPOSITORY} }} }}\nenvironments:\n  staging: {{ tag: staging }}\n  \
+             qa: {{ from: staging, tag: qa, validate: {{ profile: minimal, severity: {{ user: warn }} }} }}\n  \
+             production: {{ from: staging, tag: production, validate: {{ severity: {{ user: fail, secrets: off }} }} }}\n",
+            scene.registry.host()
+        ),
+    );
+    scene.candidate(
+        &Image::manifest("linux/amd64").layers(1, 100).user("root").env("DB_PASSWORD", "hunter2-hunter2").build(),
+    );
+    let qa = scene.step.clone().input("environment", "qa").env("GITHUB_RUN_ID", "18");
+    let plan = qa.clone().input("operation", "plan").run();
+    let text = "profile minimal; these checks fail: exists, consistent, command; warn: user; are off: ";
+    assert!(plan.stdout.contains(text), "{plan}");
+    let in_qa = told(&qa);
+    in_qa.says("user", Verdict::Warn, &["root"]);
+    in_qa.passes();
+    assert!(in_qa.of("secrets").is_empty() && in_qa.of("layers").is_empty(), "{}", in_qa.finished);
+    scene.promote().fails_by("user", &["root"]);
 }
 
 #[test]

@@ -4,7 +4,15 @@
 
 // Marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
+mod attestations;
+#[cfg(test)]
 mod content;
+#[cfg(test)]
+mod defects;
+#[cfg(test)]
+mod fuzzed;
+#[cfg(test)]
+mod layers;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]

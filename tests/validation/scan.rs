@@ -305,7 +305,7 @@ echo '{"SchemaVersion":2,"CreatedAt":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","Artifac
     std::fs::set_permissions(folder.join("trivy"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", folder.display());
     let step = scene.step.clone().env("PATH", &path).env("REGISTRY_PASSWORD", "x").env("AWS_SESSION_TOKEN", "y");
-    let told = scene.run(&step);
+    let told = super::scene::told(&step);
     told.says("scan", Verdict::Warn, &["1 high by Trivy (run here); clean in p"]);
     told.passes();
 }

@@ -29,27 +29,14 @@ pub(crate) struct Told {
 impl Scene {
     /// A scene with this policy: what stands below `validate:`, in one line or with lines indented by six.
     pub(crate) fn new(validate: &str) -> Self {
-        let registry = Registry::start();
-        let mut step = Runner::new(env!("CARGO_BIN_EXE_tidegate")).timeout(Duration::from_secs(60));
-        for input in INPUTS {
-            step = step.input(input.name, if input.default.contains("${{") { "" } else { input.default });
-        }
-        let scene = Self { step: step.input("environment", "production"), registry };
+        let scene = Self { step: step(), registry: Registry::start() };
         scene.policy(validate);
         scene
     }
 
     /// Another policy.
     pub(crate) fn policy(&self, validate: &str) {
-        let host = self.registry.host();
-        let _ = self.step.clone().file(
-            ".github/tidegate.yml",
-            format!(
-                "version: 1\nservices:\n  api: {{ image: {host}/{REPOSITORY} }}\nenvironments:\n  staging: {{ tag: staging }}\n  \
-                 production:\n    from: staging\n    tag: production\n    validate: {validate}\n\
-                 retry: {{ attempts: 3, initial: 5ms, max: 10ms }}\n"
-            ),
-        );
+        self.file(".github/tidegate.yml", configuration(&self.registry.host(), validate));
     }
 
     /// Puts a file into the workspace.
@@ -64,29 +51,47 @@ impl Scene {
 
     /// Promotes.
     pub(crate) fn promote(&self) -> Told {
-        self.run(&self.step)
-    }
-
-    /// Runs a step.
-    pub(crate) fn run(&self, step: &Runner) -> Told {
-        let finished = step.run();
-        let outputs = finished.outputs().unwrap();
-        let read = |name: &str| outputs.get(name).cloned().unwrap_or_default();
-        let path = read("record-path");
-        let findings = if path.is_empty() {
-            Vec::new()
-        } else {
-            let record = std::fs::read(self.step.workspace().join(path)).unwrap();
-            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-            serde_json::from_value(record["validation"].clone()).unwrap()
-        };
-        Told { findings, reason: read("reason-code"), finished }
+        told(&self.step)
     }
 
     /// What the tag `production` points to.
     pub(crate) fn production(&self) -> Option<String> {
         self.registry.contents().digest(REPOSITORY, "production")
     }
+}
+
+/// The step that promotes to `production`, without a configuration yet.
+pub(crate) fn step() -> Runner {
+    let mut step = Runner::new(env!("CARGO_BIN_EXE_tidegate")).timeout(Duration::from_secs(120));
+    for input in INPUTS {
+        step = step.input(input.name, if input.default.contains("${{") { "" } else { input.default });
+    }
+    step.input("environment", "production")
+}
+
+/// A configuration with this policy, for images of this registry.
+pub(crate) fn configuration(host: &str, validate: &str) -> String {
+    format!(
+        "version: 1\nservices:\n  api: {{ image: {host}/{REPOSITORY} }}\nenvironments:\n  staging: {{ tag: staging }}\n  \
+         production:\n    from: staging\n    tag: production\n    validate: {validate}\n\
+         retry: {{ attempts: 3, initial: 5ms, max: 10ms }}\n"
+    )
+}
+
+/// Runs a step; tells what it said.
+pub(crate) fn told(step: &Runner) -> Told {
+    let finished = step.run();
+    let outputs = finished.outputs().unwrap();
+    let read = |name: &str| outputs.get(name).cloned().unwrap_or_default();
+    let path = read("record-path");
+    let findings = if path.is_empty() {
+        Vec::new()
+    } else {
+        let record = std::fs::read(step.workspace().join(path)).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        serde_json::from_value(record["validation"].clone()).unwrap()
+    };
+    Told { findings, reason: read("reason-code"), finished }
 }
 
 impl Told {

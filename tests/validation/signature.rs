@@ -7,7 +7,7 @@ use testbed::image::{Artifact, Content, CosignKind, Descriptor, Image, cosign_la
 use testbed::sigstore::{COSIGN_SIGN, Identity, Key, Sigstore, statement};
 use tidegate::promotion::check::Verdict;
 
-use super::scene::{REPOSITORY, Scene};
+use super::scene::{REPOSITORY, Scene, told};
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
@@ -109,7 +109,7 @@ fn a_bundle_by_the_right_identity_is_accepted_and_every_forgery_is_refused() {
         let scene = scene(POLICY, &sigstore, &image);
         attach(&scene, image.root(), &bundle);
         let step = scene.step.clone().input("force", "true").input("reason", "in a hurry");
-        let told = scene.run(&step);
+        let told = told(&step);
         match says {
             None => {
                 told.says("signature", Verdict::Pass, &["release.yml@refs/heads/main"]);

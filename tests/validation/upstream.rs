@@ -9,6 +9,8 @@ use tidegate::promotion::digest::Digest;
 use tidegate::signature::material::Offer;
 use tidegate::signature::trust::{Log, Trust, Wanted};
 
+use super::fuzzed::places;
+
 /// A signature of a file, by a workflow.
 const FILE: &str = include_str!("sigstore/bundle_v3_github.whl.sigstore");
 
@@ -139,4 +141,63 @@ fn githubs_own_authority_counts_only_where_no_log_is_asked_for() {
     assert!(proven(PRIVATE, &digest, "", signer, Log::Required).is_err());
     assert!(proven(PRIVATE, &digest, ACTIONS, signer, Log::AsTheRoot).is_err());
     assert!(proven(PRIVATE, CONDA, "", signer, Log::AsTheRoot).is_err());
+}
+
+/// What nobody has signed and nothing depends on, e.g. a digest beside the one that was computed: without it a bundle proves
+/// neither more nor less. Of a checkpoint it is the name before the signature; that has a test of its own.
+const SAYS_NOTHING: [&str; 3] =
+    ["/messageSignature/messageDigest", "/timestampVerificationData", "/checkpoint/envelope"];
+
+const CHECKPOINT: &str = "/verificationMaterial/tlogEntries/0/inclusionProof/checkpoint/envelope";
+
+/// The same text with another letter in one place.
+fn misspelt(text: &str, place: usize) -> Value {
+    let other = |letter: char| match letter {
+        '0'..='8' => char::from_u32(letter as u32 + 1).unwrap_or('1'),
+        'A' => 'B',
+        _ => 'A',
+    };
+    let letters = text.chars().enumerate();
+    json!(letters.map(|(at, letter)| if at == place { other(letter) } else { letter }).collect::<String>())
+}
+
+/// The same value, with something else in it.
+fn altered(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.is_empty() => json!("x"),
+        Value::String(text) => misspelt(text, text.chars().count() / 2),
+        Value::Number(_) => json!(7),
+        Value::Bool(is) => json!(!is),
+        Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
+    }
+}
+
+#[test]
+fn whatever_is_changed_in_a_bundle_it_is_refused() {
+    let mut accepted = Vec::new();
+    for (bundle, digest, subject) in [(FILE, file(), RELEASE), (ATTESTATION, CONDA.to_owned(), ACTION)] {
+        let value: Value = serde_json::from_str(bundle).unwrap();
+        for place in places(&value) {
+            let forged = with(bundle, &place, altered(value.pointer(&place).unwrap()));
+            if proven(&forged, &digest, ACTIONS, subject, Log::Required).is_ok() {
+                accepted.push(place);
+            }
+        }
+    }
+    accepted.retain(|place| !SAYS_NOTHING.iter().any(|harmless| place.ends_with(harmless)));
+    assert_eq!(accepted, Vec::<String>::new());
+}
+
+#[test]
+fn a_checkpoint_is_signed_to_the_letter() {
+    for (bundle, digest, subject) in [(FILE, file(), RELEASE), (ATTESTATION, CONDA.to_owned(), ACTION)] {
+        let value: Value = serde_json::from_str(bundle).unwrap();
+        let note = value.pointer(CHECKPOINT).unwrap().as_str().unwrap();
+        let (before, signature) = note.split_once("\u{2014} ").unwrap();
+        let name = before.chars().count() + 2..before.chars().count() + 3 + signature.find(' ').unwrap();
+        for place in (0..note.trim_end().chars().count()).step_by(5).filter(|place| !name.contains(place)) {
+            let forged = with(bundle, CHECKPOINT, misspelt(note, place));
+            assert!(proven(&forged, &digest, ACTIONS, subject, Log::Required).is_err(), "{place} of {note}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Times the promotion of images against `skopeo copy`, on Debian's docker-registry; started by `script/bench`.
 //!
 //! Both do the same work in turn, each time into a place that is empty, and the medians are compared. Proxies before
-//! the registries add latency and count the requests of both. Prints a Markdown table.
+//! the registries add latency and count the requests of both. Then the validation of whole images, every byte of their
+//! layers, is held against `skopeo copy` to a folder. Prints two Markdown tables.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
 
@@ -23,6 +24,8 @@ const LATENCY: Duration = Duration::from_millis(20);
 const LAYER: usize = 200_000;
 /// The bytes of the layer by which throughput and memory are measured: 1 GiB.
 const HUGE: usize = 1 << 30;
+/// The bytes of each of the four layers of the image by which the memory of a validation is measured: 2 GiB in all.
+const QUARTER: usize = 1 << 29;
 
 fn main() -> ExitCode {
     let Some(program) = std::env::args_os().nth(1).and_then(|path| std::path::absolute(path).ok()) else {
@@ -43,9 +46,15 @@ fn main() -> ExitCode {
             }
         }
     }
-    drop((small, large));
+    drop(small);
     bench.place(&Image::manifest("linux/amd64").layers(1, HUGE).compression(Compression::None).build());
     bench.throughput();
+    println!("\n| Image | Validation | skopeo to a folder | Ratio | Peak memory |\n|---|--:|--:|--:|--:|");
+    bench.place(&large);
+    bench.validate("4 platforms × 20 layers");
+    drop(large);
+    bench.place(&Image::manifest("linux/amd64").layers(4, QUARTER).compression(Compression::None).build());
+    bench.validate("4 layers of 512 MiB");
     ExitCode::SUCCESS
 }
 
@@ -169,6 +178,53 @@ impl Bench {
         took.map(median)
     }
 
+    /// One row of the second table: the plan of a promotion, up to the end of a validation that reads every layer, and
+    /// the same image copied to a folder.
+    fn validate(&self, image: &str) {
+        let host = self.registries[0].registry.host();
+        let mut took = [Vec::new(), Vec::new()];
+        for round in 0..=ROUNDS {
+            for (tool, took) in [Tool::Tidegate, Tool::Skopeo].into_iter().zip(&mut took) {
+                let scratch = TempDir::new().expect("a directory to work in");
+                let mut command = timed(scratch.path());
+                match tool {
+                    Tool::Tidegate => {
+                        let configuration = format!(
+                            "version: 1\nservices: {{ api: {{ image: {host}/acme/api }} }}\nenvironments:\n  staging: {{ tag: \
+                             staging }}\n  production: {{ from: staging, tag: production, validate: {{ layers: deep }} }}\n"
+                        );
+                        std::fs::write(scratch.path().join("tidegate.yml"), configuration)
+                            .expect("a file can be written");
+                        command.arg(&self.program).args(["--operation", "plan", "--until", "validation"]);
+                        command.args(["--config", "tidegate.yml", "--environment", "production"]);
+                    }
+                    Tool::Skopeo => {
+                        command.args(["skopeo", "--insecure-policy", "copy", "--quiet", "--all", "--preserve-digests"]);
+                        command.args([
+                            "--src-tls-verify=false",
+                            &format!("docker://{host}/acme/api:staging"),
+                            "dir:copy",
+                        ]);
+                    }
+                }
+                let (time, memory) = run(tool, command, scratch.path());
+                eprintln!("{tool:?}, validation of {image}, round {round}: {time:?}");
+                if round > 0 {
+                    took.push(Took { time, memory, requests: 0 });
+                }
+            }
+        }
+        let [tidegate, skopeo] = took.map(median);
+        println!(
+            "| {image} | {} | {} | {:.1} | {} : {} |",
+            seconds(tidegate.time),
+            seconds(skopeo.time),
+            skopeo.time.as_secs_f64() / tidegate.time.as_secs_f64(),
+            mebibytes(tidegate.memory),
+            mebibytes(skopeo.memory),
+        );
+    }
+
     fn once(&self, tool: Tool, copy: Copy, hosts: &[String; 2]) -> Took {
         // Nobody was ever here before.
         let fresh = fresh();
@@ -187,9 +243,7 @@ impl Bench {
             place.proxy.clear_log();
         }
         let scratch = TempDir::new().expect("a directory to work in");
-        let memory = scratch.path().join("memory");
-        let mut command = Command::new("/usr/bin/time");
-        command.args(["--format", "%M", "--output"]).arg(&memory);
+        let mut command = timed(scratch.path());
         match tool {
             Tool::Tidegate => command.arg(&self.program).args(["--image", &from, "--to", &to]),
             Tool::Skopeo => command.args(["skopeo", "--insecure-policy", "copy", "--quiet", "--all"]).args([
@@ -200,20 +254,10 @@ impl Bench {
                 &format!("docker://{to}"),
             ]),
         };
-        isolate(&mut command, scratch.path());
-        let begun = Instant::now();
-        let output = command.output().expect("/usr/bin/time can be started");
-        let time = begun.elapsed();
-        let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        assert!(output.status.success(), "{tool:?}: {}\n{}", output.status, printed.concat());
+        let (time, memory) = run(tool, command, scratch.path());
         let copied = self.registries[host].client().digest(&repository, &tag);
         assert_eq!(copied, self.registries[0].client().digest("acme/api", "staging"), "{tool:?} copied something else");
-        let memory = std::fs::read_to_string(memory).expect("what time has measured");
-        Took {
-            time,
-            requests: self.registries.iter().map(|place| place.proxy.log().len()).sum(),
-            memory: memory.trim().parse().expect("a number of kilobytes"),
-        }
+        Took { time, requests: self.registries.iter().map(|place| place.proxy.log().len()).sum(), memory }
     }
 
     /// Points a tag to what is to be copied.
@@ -222,6 +266,25 @@ impl Bench {
         let source = client.manifest("acme/api", "staging").expect("the image");
         client.push_manifest("acme/api", tag, &source.media_type, source.bytes).expect("a tag can be moved");
     }
+}
+
+/// A command whose largest resident set is measured.
+fn timed(scratch: &Path) -> Command {
+    let mut command = Command::new("/usr/bin/time");
+    command.args(["--format", "%M", "--output"]).arg(scratch.join("memory"));
+    command
+}
+
+/// Runs it; tells how long it took, and its largest resident set in KiB.
+fn run(tool: Tool, mut command: Command, scratch: &Path) -> (Duration, u64) {
+    isolate(&mut command, scratch);
+    let begun = Instant::now();
+    let output = command.output().expect("/usr/bin/time can be started");
+    let time = begun.elapsed();
+    let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{tool:?}: {}\n{}", output.status, printed.concat());
+    let memory = std::fs::read_to_string(scratch.join("memory")).expect("what time has measured");
+    (time, memory.trim().parse().expect("a number of kilobytes"))
 }
 
 /// Nothing of this machine's user, and nothing that an earlier round has learnt.
