@@ -14,6 +14,7 @@
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
 //! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`gates`] | what must hold before anything is changed: one file for each gate |
+//! | [`export`] | archive, artifact, traces: what leaves the machine when a visit is over |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
 //! | [`deploy`] | the drivers that put releases in place |
@@ -29,6 +30,7 @@ pub mod checks;
 pub mod config;
 mod crashpoint;
 pub mod deploy;
+pub mod export;
 pub mod gates;
 pub mod github;
 pub mod http;

@@ -5,6 +5,7 @@ mod console;
 pub mod context;
 mod delivery;
 pub mod environment;
+mod exports;
 pub mod inputs;
 pub mod logging;
 pub mod metadata;
@@ -16,6 +17,7 @@ mod run;
 pub mod signals;
 pub mod summary;
 mod tools;
+mod usage;
 mod witness;
 pub mod workspace;
 

@@ -1,8 +1,15 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
+pub mod compliance;
+pub mod document;
+pub mod errors;
+pub mod failure;
 pub mod lines;
+pub mod metrics;
 pub mod outputs;
 pub mod plan;
 pub mod record;
+pub mod status;
 pub mod summary;
 mod text;
+pub mod traces;

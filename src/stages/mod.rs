@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
-//! | `promote`, `recover`, `audit` | the operations |
+//! | `promote`, `recover`, `audit`, `reporting`, `announce` | the operations |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
@@ -12,6 +12,7 @@
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
+pub mod announce;
 mod approval;
 mod attend;
 pub mod audience;
@@ -29,6 +30,7 @@ mod open;
 mod promote;
 mod recover;
 mod report;
+pub mod reporting;
 pub mod request;
 mod sources;
 mod status;

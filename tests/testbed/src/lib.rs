@@ -17,6 +17,7 @@
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
 //! | [`mail`] | a real SMTP server, launched for a test |
+//! | [`moto`] | what speaks like AWS, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
@@ -44,6 +45,7 @@ pub mod github;
 pub mod image;
 pub mod log;
 pub mod mail;
+pub mod moto;
 pub mod postgres;
 pub mod proxy;
 mod random;
