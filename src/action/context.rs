@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::environment::Environment;
 use crate::promotion::event::WorkflowRun;
+use crate::promotion::identity::DeploymentId;
+use crate::promotion::marker::Marker;
 
 /// The largest event that is read. GitHub's own limit for a webhook's payload is 25 MB.
 const EVENT_MAX: u64 = 25 * 1024 * 1024;
@@ -29,6 +31,8 @@ pub struct Context {
     pub attempt: Option<String>,
     /// `GITHUB_JOB`.
     pub job: Option<String>,
+    /// The issue that was commented on, where that started the workflow.
+    pub commented: Option<Commented>,
     /// The REST API's address.
     pub api_url: String,
     /// The web address of the server.
@@ -66,6 +70,7 @@ impl Context {
             triggering_actor: text("GITHUB_TRIGGERING_ACTOR"),
             attempt: text("GITHUB_RUN_ATTEMPT"),
             job: text("GITHUB_JOB"),
+            commented: commented(environment),
             api_url: text("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned()),
             workspace: path("GITHUB_WORKSPACE").unwrap_or_else(|| PathBuf::from(".")),
             output_file: path("GITHUB_OUTPUT"),
@@ -79,6 +84,35 @@ impl Context {
     }
 }
 
+/// An issue that somebody commented on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commented {
+    /// Its number.
+    pub issue: u64,
+    /// The run whose request for approval it says it is.
+    pub run: Option<DeploymentId>,
+}
+
+fn commented(environment: &Environment) -> Option<Commented> {
+    if environment.get("GITHUB_EVENT_NAME") != Some("issue_comment") {
+        return None;
+    }
+    let event = event(environment)?;
+    let body = event.pointer("/issue/body").and_then(Value::as_str).unwrap_or_default();
+    let mark = Marker::read(body).filter(|mark| mark.kind == "approval");
+    let run = mark.and_then(|mark| mark.value("run")?.parse().ok());
+    Some(Commented { issue: event.pointer("/issue/number")?.as_u64()?, run })
+}
+
+/// What started the workflow.
+fn event(environment: &Environment) -> Option<Value> {
+    let path = environment.get("GITHUB_EVENT_PATH")?;
+    if std::fs::metadata(path).ok()?.len() > EVENT_MAX {
+        return None;
+    }
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
 /// The commit that an event is about, where `GITHUB_SHA` is another: in a pull request it is the merge commit, and after
 /// another workflow it is the default branch's.
 fn commit_of_event(environment: &Environment) -> Option<String> {
@@ -87,11 +121,7 @@ fn commit_of_event(environment: &Environment) -> Option<String> {
         "workflow_run" => "/workflow_run/head_sha",
         _ => return None,
     };
-    let path = environment.get("GITHUB_EVENT_PATH")?;
-    if std::fs::metadata(path).ok()?.len() > EVENT_MAX {
-        return None;
-    }
-    let event: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let event = event(environment)?;
     let commit = event.pointer(pointer)?.as_str()?;
     let good = commit.len() >= 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
     good.then(|| commit.to_owned())

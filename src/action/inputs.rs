@@ -59,7 +59,7 @@ pub const INPUTS: &[Input] = &[
         "operation",
         Kind::Text,
         "promote",
-        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report`, `audit` or `notify`.",
+        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report`, `audit`, `watch` or `notify`.",
     ),
     input(
         "config",

@@ -1,5 +1,6 @@
 //! The runner's contract: inputs, outputs, workflow commands, the job summary, signals; and the same on a command line.
 
+mod approving;
 mod book;
 mod console;
 pub mod context;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::approving;
 use super::book::Book;
 use super::delivery::{FINISHED, paths};
 use super::exports::Exports;
@@ -17,6 +18,7 @@ use crate::promotion::run::Run;
 use crate::report;
 use crate::report::outputs::Paths;
 use crate::stages::announce::Announcement;
+use crate::stages::request::Request;
 use crate::stages::target::Target;
 use crate::stages::{self, Recovered, Recovery, Settling};
 
@@ -26,26 +28,44 @@ use crate::stages::{self, Recovered, Recovery, Settling};
 /// What keeps it from being done, and is not in a run.
 pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     match desk.request.operation {
-        Operation::Promote | Operation::Plan => promote(desk, book).await,
+        Operation::Promote | Operation::Plan => promoted(desk, book).await,
+        Operation::Watch => approving::watch(desk).await,
         Operation::Recover => recover(desk, book).await,
         Operation::Audit => audit(desk, book).await,
         Operation::Report => report(desk, book).await,
         Operation::Notify => notify(desk).await,
-        operation @ (Operation::Rollback | Operation::Verify | Operation::Watch) => {
+        operation @ (Operation::Rollback | Operation::Verify) => {
             Err(Fault::new(Code::NotBuilt, format!("`operation: {operation}` is not in this version"))
                 .with_fix("use a version that has it"))
         }
     }
 }
 
-async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
-    let (target, configuration) = target(desk)?;
-    let tools = tools(desk, &Met::on(target.routes()), configuration.as_ref(), &target.environment)?;
+async fn promoted(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
+    let Some(commented) = approving::commented(desk) else {
+        let (request, target, configuration) = described(desk)?;
+        return promote(desk, book, &request, &target, configuration.as_ref()).await;
+    };
+    match approving::taken_up(desk, book, &commented).await? {
+        Ok((request, target, configuration)) => promote(desk, book, &request, &target, Some(&configuration)).await,
+        Err(nothing) => Ok(nothing),
+    }
+}
+
+async fn promote(
+    desk: &Desk,
+    book: &Book,
+    request: &Request,
+    target: &Target,
+    configuration: Option<&Configuration>,
+) -> Result<Ended, Fault> {
+    let tools = tools(desk, &Met::on(target.routes()), configuration, &target.environment)?;
+    approving::can_park(target, book)?;
     let audience = Arc::clone(&desk.audience);
     if desk.rehearsal {
         let ledger = Arc::new(Rehearsal::before(book.to_read().await?));
-        let run = stages::plan(&desk.request, &target, &tools, ledger, audience).await?;
-        let text = report::plan::plan(&run);
+        let run = stages::plan(request, target, &tools, ledger, audience).await?;
+        let text = report::plan::plan(&run).map(|text| text + &approving::needed(target));
         let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
         let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
         return Ok(Ended { exit, run: Some(run), fault, text, overview: None });
@@ -58,9 +78,9 @@ async fn promote(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
              fix: give `database-url` a PostgreSQL database",
         );
     }
-    let exports = Exports::of(desk, configuration.as_ref(), &tools.secrets)?;
+    let exports = Exports::of(desk, configuration, &tools.secrets)?;
     let ledger = book.ready(desk).await?;
-    let run = stages::promote(&desk.request, &target, &tools, Arc::clone(&ledger), audience).await?;
+    let run = stages::promote(request, target, &tools, Arc::clone(&ledger), audience).await?;
     let run = with_spool(desk, book, ledger.as_ref(), run).await;
     exports.send(desk, &run).await;
     Ok(Ended::of(run))
@@ -89,14 +109,19 @@ async fn with_spool(desk: &Desk, book: &Book, ledger: &dyn Ledger, run: Run) -> 
 }
 
 /// Where the run goes: by `image` and `to`, or by the configuration.
-fn target(desk: &Desk) -> Result<(Target, Option<Configuration>), Fault> {
-    if desk.request.to.is_some() && desk.request.environment.is_none() {
-        return Ok((Target::unconfigured(&desk.request)?, None));
+pub(super) fn described(desk: &Desk) -> Result<(Request, Target, Option<Configuration>), Fault> {
+    let mut request = desk.request.clone();
+    if request.to.is_some() && request.environment.is_none() {
+        let target = Target::unconfigured(&request)?;
+        return Ok((request, target, None));
     }
     let configuration = Configuration::load(&configuration_path(desk))?;
     let path = desk.inputs.config.as_deref().unwrap_or(DEFAULT_CONFIG);
-    let target = Target::configured(&desk.request, &configuration, path)?;
-    Ok((target, Some(configuration)))
+    let target = Target::configured(&request, &configuration, path)?;
+    if let Ok(text) = std::fs::read_to_string(configuration_path(desk)) {
+        request.files.insert(path.to_owned(), text);
+    }
+    Ok((request, target, Some(configuration)))
 }
 
 fn configuration_path(desk: &Desk) -> PathBuf {

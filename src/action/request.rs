@@ -1,5 +1,7 @@
 //! From inputs and the job's context to what the stages are asked.
 
+use std::collections::BTreeMap;
+
 use super::context::Context;
 use super::inputs::Inputs;
 use crate::promotion::fault::{Code, Fault};
@@ -37,6 +39,7 @@ pub(super) fn request(inputs: &Inputs, context: &Context) -> Result<Request, Fau
         variables: inputs.variables.clone(),
         force: inputs.force,
         overrides: inputs.overrides.clone(),
+        files: BTreeMap::new(),
         job: Job {
             repository: context.repository.clone(),
             commit: context.commit.clone(),

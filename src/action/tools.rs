@@ -68,6 +68,7 @@ pub(super) fn tools(
         workspace: desk.context.workspace.clone(),
         retry,
         folder: desk.workspace.folder().to_owned(),
+        rehearsal: desk.rehearsal,
         deadline: desk.deadline,
     })
 }
@@ -119,7 +120,7 @@ pub(super) fn post_of<'c>(
 }
 
 /// GitHub, where the job has a repository and a token.
-fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
+pub(super) fn hub(desk: &Desk, retry: RetryPolicy) -> Result<Option<Hub>, Fault> {
     let (Some(repository), Some(token)) = (&desk.context.repository, &desk.inputs.github_token) else {
         return Ok(None);
     };

@@ -35,6 +35,8 @@ pub struct NewIssue {
     pub body: String,
     /// The label by which it is found again. GitHub makes it if it is not there.
     pub label: String,
+    /// More labels.
+    pub labels: Vec<String>,
     /// Whose attention is asked; those who cannot be assigned are left out.
     pub assignees: Vec<Login>,
     /// The mark by which it is known.
@@ -159,7 +161,7 @@ impl GitHub {
         let mut body = json!({
             "title": text::cut(&new.title, TITLE),
             "body": marked(&new.marker, &new.body),
-            "labels": [new.label],
+            "labels": std::iter::once(&new.label).chain(&new.labels).collect::<Vec<_>>(),
         });
         if !new.assignees.is_empty() {
             body["assignees"] = new.assignees.iter().take(ASSIGNEES).map(Login::as_str).collect();

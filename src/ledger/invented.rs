@@ -10,7 +10,7 @@ use super::chain::{self, Entry};
 use super::projection::Folded;
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::digest::Digest;
-use crate::promotion::event::{Delivery, Event, Link, Opening, Operation, Record, VisitOpening};
+use crate::promotion::event::{Delivery, Event, Link, Opening, Record, VisitOpening};
 use crate::promotion::fault::{Code, Exit, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::stage::Stage;
@@ -22,23 +22,12 @@ pub(super) const SERVICES: [&str; 2] = ["api", "we'b \"\\\u{0}\u{1f980}"];
 /// An opening as a job would write it.
 pub(super) fn opening(environment: &str) -> Opening {
     Opening {
-        key: None,
         scope: "acme/shop".into(),
-        operation: Operation::Promote,
         environment: environment.into(),
         services: SERVICES.iter().map(|service| (*service).to_owned()).collect(),
-        requestor: "octocat".into(),
-        actor: None,
         reason: Some("because \u{0} of \"reasons\"".into()),
-        mode: None,
-        variables: BTreeMap::new(),
         commit: Some("0123456789abcdef".into()),
-        git_ref: None,
-        workflow: None,
-        configuration: None,
-        predecessor: None,
-        rolls_back: None,
-        version: "0.1.0".into(),
+        ..Opening::invented()
     }
 }
 

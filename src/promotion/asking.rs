@@ -45,6 +45,9 @@ pub struct Asked {
     pub environment: Option<String>,
     /// How many different people must say yes.
     pub minimum: u32,
+    /// In whose name is asked: their own yes does not count, unless that is allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub askers: Vec<Login>,
 }
 
 /// Somebody who said yes.

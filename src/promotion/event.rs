@@ -212,6 +212,32 @@ pub struct Opening {
     pub version: String,
 }
 
+#[cfg(test)]
+impl Opening {
+    /// An opening as a small run would have it.
+    pub(crate) fn invented() -> Self {
+        Self {
+            key: None,
+            scope: "acme/api".to_owned(),
+            operation: Operation::Promote,
+            environment: "production".to_owned(),
+            services: vec!["api".to_owned()],
+            requestor: "octocat".to_owned(),
+            actor: None,
+            reason: None,
+            mode: None,
+            variables: BTreeMap::new(),
+            commit: None,
+            git_ref: None,
+            workflow: None,
+            configuration: None,
+            predecessor: None,
+            rolls_back: None,
+            version: "0".to_owned(),
+        }
+    }
+}
+
 /// The beginning of one execution on a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct VisitOpening {

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::promotion::act::{Act, Outcome};
     use crate::promotion::digest::Digest;
-    use crate::promotion::event::{Event, Opening, Operation, Record, Traffic, VisitOpening};
+    use crate::promotion::event::{Event, Opening, Record, Traffic, VisitOpening};
     use crate::promotion::fault::Fault;
     use crate::promotion::identity::DeploymentId;
     use crate::promotion::plan::{Estimate, Plan};
@@ -120,26 +120,7 @@ mod tests {
     impl Journal {
         fn new() -> Self {
             let at = DateTime::from_timestamp(1_732_185_300, 0).unwrap();
-            let opening = Opening {
-                key: None,
-                scope: "acme/api".to_owned(),
-                operation: Operation::Promote,
-                environment: "production".to_owned(),
-                services: vec!["api".to_owned()],
-                requestor: "octocat".to_owned(),
-                actor: None,
-                reason: None,
-                mode: None,
-                variables: std::collections::BTreeMap::new(),
-                commit: None,
-                git_ref: None,
-                workflow: None,
-                configuration: None,
-                predecessor: None,
-                rolls_back: None,
-                version: "0".to_owned(),
-            };
-            let record = record(&DeploymentId::new(at, "abc"), 1, at, Event::RunOpened(Box::new(opening)));
+            let record = record(&DeploymentId::new(at, "abc"), 1, at, Event::RunOpened(Box::new(Opening::invented())));
             let run = Run::fold([&record]).unwrap();
             Self { run, records: vec![record] }
         }

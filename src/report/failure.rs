@@ -1,126 +1,143 @@
-//! The report of a run that failed, was cancelled, or was cut off: what happened, what was tried, how the world is now,
-//! what to do.
+//! What an issue about a failure says.
 
-use super::document::{Cell, Document};
-use super::{compliance, text};
-use crate::promotion::act::{Act, Outcome};
+use std::fmt::Write as _;
+
+use super::text;
 use crate::promotion::check::Verdict;
 use crate::promotion::fault::Exit;
 use crate::promotion::run::Run;
-use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
+use crate::promotion::untrusted::{code, markdown};
 
-/// Whether a run has something to tell here.
+/// Whether a run's failure is about a service: where nobody says which, it is about all.
 #[must_use]
-pub fn is_due(run: &Run) -> bool {
-    match &run.ended {
-        Some(ended) => ended.exit != Exit::Done,
-        None => run.state == State::Interrupted || run.faults.iter().any(|one| one.fault.severity.stops()),
-    }
-}
-
-/// The report of a run that did not succeed.
-#[must_use]
-pub fn failure(run: &Run) -> Document {
-    let kind = match run.ended.as_ref().map(|ended| ended.state).unwrap_or(run.state) {
-        State::Cancelled | State::Interrupted => "Cancellation report",
-        State::Rejected => "Rejection report",
-        State::RolledBack | State::RollbackFailed => "Rollback report",
-        _ => "Failure report",
-    };
-    let mut document = Document::new(format!("{kind}: {} into {}", run.id, run.opening.environment));
-    document.facts(vec![
-        ("Result", compliance::result(run)),
-        ("Requested by", Cell::text(&run.opening.requestor)),
-        ("Began", Cell::text(text::time(run.opened_at))),
-        ("Stopped", Cell::text(text::time(run.ended.as_ref().map_or(run.updated_at, |ended| ended.at)))),
-        (
-            "Stage",
-            Cell::text(
-                run.stages.iter().rev().find(|one| one.stage != Stage::Report).map_or("none", |one| one.stage.name()),
-            ),
-        ),
-    ]);
-    document.heading("What happened");
-    let mut happened: Vec<String> = run
+pub fn concerns(run: &Run, service: &str) -> bool {
+    let named: Vec<&str> = run
         .faults
         .iter()
         .filter(|one| one.fault.severity.stops())
+        .filter_map(|one| one.fault.service.as_deref())
+        .collect();
+    named.is_empty() || named.contains(&service)
+}
+
+/// The title.
+#[must_use]
+pub fn title(run: &Run, service: &str) -> String {
+    format!("{service} in {}: {}", run.opening.environment, headline(run))
+}
+
+fn headline(run: &Run) -> &'static str {
+    match run.ended.as_ref().map(|ended| (ended.exit, ended.state)) {
+        Some((Exit::RollbackFailed, _) | (_, State::RollbackFailed)) => "the rollback failed, and a human is needed",
+        Some((Exit::RolledBack, _) | (_, State::RolledBack)) => "the promotion failed and was rolled back",
+        Some((Exit::Inconclusive, _)) => "it could not be told whether it lives",
+        _ => "the promotion failed",
+    }
+}
+
+/// The text.
+#[must_use]
+pub fn body(run: &Run, service: &str) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "Deployment `{}` of {} to **{}**, asked for by {}: {}.\n",
+        run.id,
+        code(service, 100),
+        markdown(&run.opening.environment, 100),
+        markdown(&run.opening.requestor, 100),
+        headline(run)
+    );
+    if let Some(url) = run.opening.workflow.as_ref().and_then(|workflow| workflow.url.as_ref()) {
+        let _ = writeln!(out, "[Workflow run]({url})\n");
+    }
+    what(&mut out, run, service);
+    faults(&mut out, run);
+    evidence(&mut out, run, service);
+    commands(&mut out, run);
+    let _ = writeln!(out, "\nThe next failure updates this issue, and the next success closes it.");
+    out
+}
+
+fn what(out: &mut String, run: &Run, service: &str) {
+    let candidate = run.candidate(service);
+    let image =
+        run.plan.as_ref().and_then(|(plan, _)| plan.candidate(service)).and_then(|planned| planned.image.as_ref());
+    if let Some(digest) = candidate.and_then(|candidate| candidate.digest.as_ref()) {
+        let _ = writeln!(out, "- Digest: {}", code(digest.as_str(), 200));
+    }
+    if let Some(previous) = image.and_then(|image| image.previous()) {
+        let _ = writeln!(out, "- It was to replace: {}", code(previous.as_str(), 200));
+    }
+    let moved = candidate.is_some_and(|candidate| candidate.moved);
+    let _ = writeln!(out, "- The tag {}\n", if moved { "was moved." } else { "was not moved." });
+}
+
+fn faults(out: &mut String, run: &Run) {
+    let _ = writeln!(out, "### What went wrong\n");
+    for one in run.faults.iter().filter(|one| one.fault.severity.stops()).take(20) {
+        let fault = &one.fault;
+        let _ = writeln!(
+            out,
+            "- {} (`{}`{}): {}\n  - what to do: {}",
+            text::time(one.at),
+            fault.code,
+            fault.stage.map(|stage| format!(", {stage}")).unwrap_or_default(),
+            markdown(&fault.message, 1_000),
+            markdown(&fault.fix, 600)
+        );
+    }
+    let _ = writeln!(out);
+}
+
+fn evidence(out: &mut String, run: &Run, service: &str) {
+    let bad: Vec<String> = run
+        .findings
+        .iter()
+        .filter(|one| one.verdict == Verdict::Fail && one.service == service)
+        .take(20)
         .map(|one| {
-            let about = one.fault.service.as_deref().map(|service| format!("{service}: ")).unwrap_or_default();
-            format!("{about}{} ({}, {})", one.fault.message, one.fault.category, one.fault.code)
+            format!(
+                "- {}: seen {}, wanted {}",
+                code(&one.check, 60),
+                markdown(&one.seen, 240),
+                markdown(&one.wanted, 240)
+            )
         })
         .collect();
-    happened.extend(run.findings.iter().filter(|finding| finding.verdict == Verdict::Fail).map(|finding| {
-        format!("Check {} of {}: seen {}, wanted {}", finding.check, finding.service, finding.seen, finding.wanted)
-    }));
-    happened.extend(run.visits.iter().filter_map(|visit| {
-        Some(format!("Visit {} was cut off by {}", visit.opening.number, visit.interrupted.as_ref()?))
-    }));
-    if happened.is_empty() {
-        document.text("No error is on record.");
+    if !bad.is_empty() {
+        let _ = writeln!(out, "### Checks\n\n{}\n", bad.join("\n"));
     }
-    document.list(happened);
-
-    document.heading("What was tried");
-    let mut tried: Vec<String> = run.faults.iter().flat_map(|one| one.fault.tried.clone()).collect();
-    tried.extend(
-        run.retries.iter().map(|retry| format!("{}: attempt {} failed ({})", retry.what, retry.attempt, retry.because)),
-    );
-    if tried.is_empty() {
-        document.text("Nothing could be tried again.");
+    for bad in run.bad_digests.iter().filter(|bad| bad.service == service) {
+        let _ = writeln!(out, "- {} is marked bad: {}", code(bad.digest.as_str(), 200), markdown(&bad.because, 240));
     }
-    document.list(tried);
-
-    document.heading("How the world is now");
-    document.list(world(run));
-
-    document.heading("What to do");
-    document.list(steps(run));
-    document
 }
 
-/// What is known of the environment.
-fn world(run: &Run) -> Vec<String> {
-    if !run.changed_the_world() {
-        return vec![format!("{} is as it was: nothing was changed.", run.opening.environment)];
-    }
-    let back = run.state == State::RolledBack;
-    let mut world = Vec::new();
-    for intended in run.intents.values() {
-        let Act::MoveTags { moves } = &intended.act else { continue };
-        for one in moves {
-            let (repository, tag, new) = (&one.repository, &one.tag, one.to.short());
-            let old = one.from.as_ref().map_or_else(|| "nothing".to_owned(), |from| from.short().to_owned());
-            world.push(match &intended.outcome {
-                Some(Outcome::Failed { .. }) => format!("{repository}:{tag} may point to {new} or to {old}."),
-                None => format!("It is not known whether {repository}:{tag} points to {new} or to {old}."),
-                Some(_) if back => format!("{repository}:{tag} was moved to {new}, and taken back."),
-                Some(_) => format!("{repository}:{tag} points to {new}; before, to {old}."),
-            });
-        }
-    }
-    if world.is_empty() {
-        world.push(format!("{} was changed; the changes are in the audit trail.", run.opening.environment));
-    }
-    world
-}
-
-fn steps(run: &Run) -> Vec<String> {
-    let mut steps: Vec<String> = Vec::new();
-    for one in run.faults.iter().filter(|one| one.fault.severity.stops()) {
-        if !steps.contains(&one.fault.fix) {
-            steps.push(one.fault.fix.clone());
-        }
-    }
-    if run.ended.is_none() {
-        steps.push("Run the job again: it goes on where this visit stopped.".to_owned());
-    }
+fn commands(out: &mut String, run: &Run) {
+    let _ = writeln!(out, "### Commands\n\n```sh");
     if run.unsettled().next().is_some() {
-        steps.push(format!("Settle what is open: `operation: recover` with `deployment-id: {}`.", run.id));
+        let _ = writeln!(out, "tidegate --operation recover --deployment-id {}", run.id);
     }
-    if steps.is_empty() {
-        steps.push("Start a new run when what stopped this one is gone.".to_owned());
+    let _ = writeln!(out, "tidegate --operation audit --deployment-id {}", run.id);
+    let images = run.plan.as_ref().map(|(plan, _)| plan.candidates.as_slice()).unwrap_or_default();
+    for image in images.iter().filter_map(|planned| planned.image.as_ref()) {
+        for tag in image.tags.iter().filter(|tag| !tag.immutable) {
+            let _ = writeln!(out, "skopeo inspect --format '{{{{.Digest}}}}' docker://{}:{}", image.target, tag.tag);
+        }
     }
-    steps
+    let _ = writeln!(out, "```");
+}
+
+/// What is said when it fails again.
+#[must_use]
+pub fn again(run: &Run) -> String {
+    let what = run.decisive_fault().map(|fault| format!(": {}", markdown(&fault.message, 600))).unwrap_or_default();
+    format!("Deployment `{}` failed too{what}. The description is about it now.", run.id)
+}
+
+/// What is said when it succeeds.
+#[must_use]
+pub fn recovered(run: &Run) -> String {
+    format!("Deployment `{}` succeeded at {}.", run.id, text::time(run.updated_at))
 }

@@ -1,5 +1,6 @@
 //! What people and machines are told of a run: pure functions over its fold.
 
+pub mod aftermath;
 pub mod compliance;
 pub mod document;
 pub mod errors;
@@ -9,6 +10,7 @@ pub mod metrics;
 pub mod outputs;
 pub mod plan;
 pub mod record;
+pub mod request;
 pub mod status;
 pub mod summary;
 mod text;

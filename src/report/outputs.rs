@@ -307,33 +307,14 @@ pub(crate) mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::promotion::event::{Event, Opening, Operation, Record};
+    use crate::promotion::event::{Event, Opening, Record};
     use crate::promotion::identity::DeploymentId;
     use crate::promotion::stage::Stage;
 
     /// A run that was just opened.
     pub(crate) fn a_run() -> Run {
         let at = DateTime::from_timestamp(1_732_185_300, 0).unwrap();
-        let opening = Opening {
-            key: None,
-            scope: "acme/api".to_owned(),
-            operation: Operation::Promote,
-            environment: "production".to_owned(),
-            services: vec!["api".to_owned()],
-            requestor: "octocat".to_owned(),
-            actor: None,
-            reason: None,
-            mode: None,
-            variables: std::collections::BTreeMap::new(),
-            commit: None,
-            git_ref: None,
-            workflow: None,
-            configuration: None,
-            predecessor: None,
-            rolls_back: None,
-            version: "0".to_owned(),
-        };
-        let event = Event::RunOpened(Box::new(opening));
+        let event = Event::RunOpened(Box::new(Opening::invented()));
         let text = serde_json::to_string(&event).unwrap();
         let run = DeploymentId::new(at, "abc123def456");
         Run::fold([&Record { run, seq: 1, at, previous: "0".repeat(64), hash: "1".repeat(64), text, event }]).unwrap()

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
-use super::{approval, conditions, copy, deployment, report, validation};
+use super::{approval, conditions, copy, deployment, deployment_status, report, validation};
 use crate::ledger::{Heartbeat, Standing};
 use crate::promotion::event::{Decision, Event};
 use crate::promotion::fault::{Code, Fault, Severity};
@@ -40,7 +40,13 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
                         }
                     }
                 }
-                under(heartbeat.as_ref(), stage_of(work, stage)).await?;
+                if stage == Stage::Copy {
+                    deployment_status::begin(work).await?;
+                }
+                if let Flow::Parked = under(heartbeat.as_ref(), stage_of(work, stage)).await? {
+                    work.visit.note(Event::VisitEnded { decision: Decision::Wait }).await?;
+                    break;
+                }
             }
             Next::Leave(decision) => {
                 // A later visit may come in a day: people are told now.
@@ -125,8 +131,14 @@ async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
     work.visit.record(events).await
 }
 
+/// Whether a visit goes on after a stage.
+enum Flow {
+    On,
+    Parked,
+}
+
 /// Runs a stage and records how it ended.
-async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
+async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<Flow, Fault> {
     begin(work, stage).await?;
     let result = match stage {
         // Boxed, because each is as large as all that it may do.
@@ -139,6 +151,7 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
         Stage::Report => report::run(work).await,
     };
     match result {
+        Ok(outcome) if outcome.parked => return Ok(Flow::Parked),
         Ok(outcome) => {
             let mut events = Vec::new();
             if let Some(to) = outcome.state.filter(|to| *to != work.visit.run().state) {
@@ -146,10 +159,11 @@ async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
             }
             let (conclusion, note, traffic) = (outcome.conclusion, outcome.note, work.traffic());
             events.push(Event::StageEnded { stage, conclusion, note, traffic });
-            work.visit.record(events).await
+            work.visit.record(events).await?;
         }
-        Err(trouble) => end_badly(work, stage, trouble).await,
+        Err(trouble) => end_badly(work, stage, trouble).await?,
     }
+    Ok(Flow::On)
 }
 
 /// Records what went wrong in a stage. What the ledger itself refuses cannot be recorded, and ends the visit.

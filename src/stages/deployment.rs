@@ -36,7 +36,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     }
     let order: Vec<String> = waves.into_iter().flatten().collect();
     let note = take_back(work, &order).await?;
-    Ok(Outcome { conclusion: conclusion(work.visit.run()), state: None, note })
+    Ok(Outcome { conclusion: conclusion(work.visit.run()), note, ..Outcome::done() })
 }
 
 /// Whether a deployment of this run has failed, or is being taken back: then there is no way forward any more.

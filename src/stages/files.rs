@@ -8,9 +8,9 @@ use crate::ledger::chain::Entry;
 use crate::ledger::lines;
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
+use crate::report::aftermath::{aftermath, is_due};
 use crate::report::compliance::compliance;
 use crate::report::errors::errors;
-use crate::report::failure;
 use crate::report::metrics::{Usage, metrics};
 use crate::report::record::record;
 use crate::report::summary::summary;
@@ -59,8 +59,8 @@ impl Files {
             ("compliance.html", compliance.html().into_bytes()),
             ("metrics.txt", metrics(run, usage).into_bytes()),
         ];
-        if failure::is_due(run) {
-            let failure = failure::failure(run);
+        if is_due(run) {
+            let failure = aftermath(run);
             files.push(("failure.md", failure.markdown().into_bytes()));
             files.push(("failure.html", failure.html().into_bytes()));
         }

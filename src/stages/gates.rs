@@ -16,11 +16,16 @@ use crate::promotion::fault::Fault;
 /// # Errors
 /// A fault for each that is closed, or could not be looked at.
 pub(super) async fn evaluate(work: &mut Work<'_>) -> Result<(), Trouble> {
+    // One run waits once, for all of its services.
+    let gates = work.target.agreed("gates", |settings| &settings.gates)?;
+    work.target.agreed("github", |settings| &settings.github)?;
+    if gates.soak.is_some() {
+        work.target.agreed("from", |settings| &settings.from)?;
+    }
     let subject = subject(work);
     let audience = work.visit.audience().clone();
     // A rehearsal tells how the gates stand, and waits for none.
-    let rehearsal = subject.hub.as_ref().is_some_and(|hub| hub.only_read);
-    let deadline = if rehearsal { Some(Instant::now()) } else { work.deadline() };
+    let deadline = if work.tools.rehearsal { Some(Instant::now()) } else { work.deadline() };
     let evaluated = gates::evaluate(&subject, deadline, &|text| audience.waiting(text)).await;
     if evaluated.is_empty() {
         return Ok(());
@@ -75,7 +80,10 @@ fn subject(work: &Work<'_>) -> Subject {
         run: run.id.clone(),
         scope: opening.scope.clone(),
         environment: opening.environment.clone(),
-        settings: work.target.environment().settings().clone(),
+        settings: work.target.services.first().map_or_else(
+            || work.target.environment().settings().clone(),
+            |service| work.target.settings(&service.name).clone(),
+        ),
         candidates: candidates.collect(),
         hub: work.tools.hub.clone(),
         ledger: work.visit.ledger().clone(),

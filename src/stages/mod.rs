@@ -8,20 +8,26 @@
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
-//! | `status` | what GitHub is shown |
+//! | `asking`, `reviewed`, `changes` | how people say yes, and what they are told |
+//! | `status`, `deployment_status`, `failure` | what GitHub is shown |
+//! | `watch` | a job beside one that waits for reviewers |
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
 pub mod announce;
 mod approval;
+mod asking;
 mod attend;
 pub mod audience;
 pub mod audit;
+mod changes;
 mod conditions;
 mod copy;
 mod deployment;
+mod deployment_status;
 mod drivers;
 mod driving;
+mod failure;
 pub mod files;
 mod gates;
 mod lease;
@@ -32,6 +38,7 @@ mod recover;
 mod report;
 pub mod reporting;
 pub mod request;
+mod reviewed;
 mod sources;
 mod status;
 mod take_back;
@@ -39,6 +46,7 @@ pub mod target;
 mod targets;
 mod validation;
 mod visit;
+pub mod watch;
 mod work;
 
 pub use open::interrupt;

@@ -8,7 +8,7 @@ use super::open::{self, Found};
 use super::request::Request;
 use super::target::Target;
 use super::work::{Seen, Tools, Work};
-use super::{status, targets};
+use super::{asking, deployment_status, failure, status, targets};
 use crate::github::Hub;
 use crate::ledger::Ledger;
 use crate::promotion::fault::{Code, Fault};
@@ -53,6 +53,9 @@ pub async fn promote(
     let released = visit.release().await;
     advanced?;
     released?;
+    asking::leave(&mut visit, tools.hub.as_ref()).await?;
+    deployment_status::end(&mut visit, target, tools.hub.as_ref()).await?;
+    failure::tell(&mut visit, target, tools.hub.as_ref()).await?;
     status::show(&mut visit, target, tools.hub.as_ref()).await?;
     Ok(visit.run().clone())
 }
@@ -76,6 +79,7 @@ pub async fn plan(
     };
     let request = Request { deployment_id: None, until: Some(until), ..request.clone() };
     // Nobody is told of a rehearsal.
-    let tools = Tools { hub: tools.hub.as_ref().map(Hub::to_read), post: None, ..tools.clone() };
+    let hub = tools.hub.as_ref().map(Hub::to_read);
+    let tools = Tools { hub, post: None, rehearsal: true, ..tools.clone() };
     promote(&request, target, &tools, ledger, audience).await
 }

@@ -1,5 +1,6 @@
 //! `operation: recover`: what interrupted runs left behind is looked at and settled.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::advance::advance;
@@ -249,6 +250,7 @@ fn request_of(run: &Run) -> Request {
         variables: opening.variables.clone(),
         force: false,
         overrides: Vec::new(),
+        files: BTreeMap::new(),
         job: Job::default(),
     }
 }

@@ -41,6 +41,8 @@ pub struct Request {
     pub force: bool,
     /// Gates to pass over.
     pub overrides: Vec<String>,
+    /// The files that say how, by path: kept where a later visit may have none.
+    pub files: BTreeMap<String, String>,
     /// The job that asks.
     pub job: Job,
 }

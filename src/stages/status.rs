@@ -14,7 +14,7 @@ use crate::promotion::state::State;
 /// # Errors
 /// What the ledger says.
 pub(super) async fn show(visit: &mut Visit, target: &Target, hub: Option<&Hub>) -> Result<(), Fault> {
-    let wanted = target.configuration.is_some() && target.environment().settings().github.status;
+    let wanted = target.configuration.is_some() && target.github().status;
     let (Some(hub), Some(commit), true) = (Hub::to_write(hub), visit.run().opening.commit.clone(), wanted) else {
         return Ok(());
     };

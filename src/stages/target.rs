@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::request::{Destination, Request};
-use crate::config::{ConfigErrors, Configuration, Environment, Settings, Template, unbuilt};
+use crate::config::{ConfigErrors, Configuration, Environment, Github, Settings, Template, unbuilt};
 use crate::promotion::digest::Digest;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::{Reference, Repository, Tag};
@@ -18,6 +18,7 @@ const BUILT: &[&str] = &[
     "deploy.command",
     "deploy.http",
     "repository",
+    "gates.approval",
     "gates.branches",
     "gates.checks",
     "gates.clean",
@@ -30,8 +31,7 @@ const BUILT: &[&str] = &[
     "gates.resources",
     "gates.soak",
     "gates.workflow",
-    "github.environment",
-    "github.status",
+    "github",
     "insecure-registries",
     "notify",
     "registries",
@@ -213,6 +213,29 @@ impl Target {
     #[must_use]
     pub fn settings(&self, service: &str) -> &Settings {
         self.settings.for_service(service)
+    }
+
+    /// Something that the services of a run must agree on, because the run does it once for all of them.
+    ///
+    /// # Errors
+    /// [`Code::ConfigurationInvalid`] where one overrides it.
+    pub fn agreed<'t, T: PartialEq>(&'t self, key: &str, of: impl Fn(&'t Settings) -> &'t T) -> Result<&'t T, Fault> {
+        let first = self.services.first().map_or_else(|| self.settings.settings(), |one| self.settings(&one.name));
+        match self.services.iter().find(|one| of(self.settings(&one.name)) != of(first)) {
+            None => Ok(of(first)),
+            Some(other) => Err(Fault::new(
+                Code::ConfigurationInvalid,
+                format!("the services {} and {} have different `{key}`", self.services[0].name, other.name),
+            )
+            .with_fix("promote them in runs of their own, or set it for the environment alone")),
+        }
+    }
+
+    /// What is written to GitHub: what the services agree on.
+    #[must_use]
+    pub fn github(&self) -> &Github {
+        let first = self.services.first().map_or_else(|| self.settings.settings(), |one| self.settings(&one.name));
+        &first.github
     }
 
     /// The environment.

@@ -1,6 +1,6 @@
 //! What the stages work with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +42,8 @@ pub struct Tools {
     pub retry: RetryPolicy,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
+    /// Whether nothing is recorded and nobody told.
+    pub rehearsal: bool,
     /// When the visit must be over, unless it has begun to change the world.
     pub deadline: Option<Instant>,
 }
@@ -84,6 +86,8 @@ pub(super) struct Work<'a> {
 pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
     evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
+    /// Comments that were looked at.
+    comments: Mutex<BTreeSet<u64>>,
     /// Whether the sources were seen to point to the candidates.
     pub sources: bool,
     /// The drivers that were built.
@@ -104,6 +108,11 @@ impl Seen {
         Arc::clone(evidence.entry(service.to_owned()).or_default())
     }
 
+    /// Whether a comment is looked at for the first time.
+    pub(super) fn is_news(&self, comment: u64) -> bool {
+        self.comments.lock().unwrap_or_else(PoisonError::into_inner).insert(comment)
+    }
+
     /// Remembers the image of a service.
     pub(super) fn remember(&self, service: &str, inspection: Arc<Inspection>) {
         self.inspections.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), inspection);
@@ -119,25 +128,33 @@ pub(super) struct Outcome {
     pub state: Option<State>,
     /// What it wants to say about that.
     pub note: Option<String>,
+    /// Whether it has not ended, and a later visit goes on with it.
+    pub parked: bool,
 }
 
 impl Outcome {
     /// Done.
     #[must_use]
     pub(super) const fn done() -> Self {
-        Self { conclusion: Conclusion::Done, state: None, note: None }
+        Self { conclusion: Conclusion::Done, state: None, note: None, parked: false }
     }
 
     /// Nothing is configured for it.
     #[must_use]
     pub(super) const fn not_configured() -> Self {
-        Self { conclusion: Conclusion::Skipped, state: None, note: None }
+        Self { conclusion: Conclusion::Skipped, state: None, note: None, parked: false }
     }
 
     /// Nothing to do.
     #[must_use]
     pub(super) fn skipped(why: impl Into<String>) -> Self {
-        Self { conclusion: Conclusion::Skipped, state: None, note: Some(why.into()) }
+        Self { conclusion: Conclusion::Skipped, state: None, note: Some(why.into()), parked: false }
+    }
+
+    /// Somebody is waited for, and not by this visit.
+    #[must_use]
+    pub(super) const fn parked() -> Self {
+        Self { conclusion: Conclusion::Done, state: None, note: None, parked: true }
     }
 
     /// The same, with the state that follows.

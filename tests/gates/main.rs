@@ -2,6 +2,8 @@
 
 // Each is marked so that the lints know its helpers for tests, too.
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod scene;

@@ -173,6 +173,11 @@ impl Scene {
         Visit { finished, outputs }
     }
 
+    /// Changes what the configuration says of `production`.
+    pub(crate) fn configure(&mut self, more: &str) {
+        self.configuration = configuration(&self.registry, more);
+    }
+
     /// Another workflow run, as somebody starts it.
     pub(crate) fn again(&mut self) {
         self.run = self.api.run("promote.yml", &self.commit, "octocat");

@@ -13,6 +13,7 @@ pub(super) fn marker() -> Marker {
 
 pub(super) fn issue() -> NewIssue {
     NewIssue {
+        labels: Vec::new(),
         title: "Promotion of api to production failed".to_owned(),
         body: "What happened".to_owned(),
         label: "tidegate: failure".to_owned(),
