@@ -2,9 +2,11 @@
 
 pub mod aftermath;
 pub mod compliance;
+mod deployments;
 pub mod document;
 pub mod errors;
 pub mod failure;
+mod health;
 pub mod lines;
 pub mod metrics;
 pub mod outputs;
