@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::work::{Trouble, Work};
 use crate::config::Driver;
 use crate::gates::{self, Candidate, Evaluated, Job, Subject};
-use crate::promotion::event::Event;
+use crate::promotion::event::{Event, Operation};
 use crate::promotion::fault::Fault;
 
 /// Looks at all gates, waits for those that say "not yet", and records what was seen.
@@ -41,6 +41,10 @@ pub(super) async fn evaluate(work: &mut Work<'_>) -> Result<(), Trouble> {
 /// # Errors
 /// A fault for each that is closed now.
 pub(super) async fn look_again(work: &mut Work<'_>) -> Result<(), Trouble> {
+    // Gates are never in the way of a rollback.
+    if work.visit.run().opening.operation == Operation::Rollback {
+        return Ok(());
+    }
     let evaluated = gates::look_again(&subject(work)).await;
     Trouble::unless_none(evaluated.into_iter().filter_map(|one| one.fault).collect())
 }
