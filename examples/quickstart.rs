@@ -12,10 +12,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use testbed::fault::{Action, Rule};
 use testbed::image::{Content, CosignKind, Defect, Image, cosign};
 use testbed::registry::Registry;
+use testbed::service::{Behaviour, Service};
 
 /// Set in the child, which is this same file: it is then the program itself.
 const CHILD: &str = "QUICKSTART_CHILD";
@@ -25,7 +27,9 @@ fn main() -> ExitCode {
         return tidegate::action::main();
     }
     let registry = Registry::start();
-    let workspace = workspace(&registry.host());
+    // What production runs: whatever its tag points to, from one request to the next.
+    let service = Service::following(registry.contents(), "acme-prod/api", "production");
+    let workspace = workspace(&registry.host(), &service.url("/health"));
     let mut good = true;
     let mut show = |title: &str, wanted: i32, program: &mut Command| {
         println!("\n\u{1b}[1m=== {title}\u{1b}[0m");
@@ -62,20 +66,34 @@ fn main() -> ExitCode {
     );
     killed_while_the_tag_moves(&registry, &workspace);
     show("The job is run again: it looks at the world and goes on", 0, &mut job(&workspace, "2"));
+    let fourth = release("1.3.0").with_signature();
+    fourth.place(registry.contents(), "acme/api", &["staging"]);
+    service.behaves(fourth.digest(), Behaviour::DiesAfter(Duration::from_millis(1_500)));
+    show(
+        "A release that answers well and falls over while it is watched: it is taken back, by a run of its own",
+        4,
+        &mut program(&workspace, &[]),
+    );
+    let by_hand = ["rollback", "--reason", "a second thought", "--confirm", "ROLLBACK"];
+    show(
+        "And by hand, to the one before: gates and freezes never stand in its way",
+        0,
+        &mut program(&workspace, &by_hand),
+    );
     show("And the trail holds: every event, in one chain", 0, &mut program(&workspace, &["audit"]));
 
     println!("\n\u{1b}[1m=== What the registry has now\u{1b}[0m");
     for tag in registry.contents().tags("acme-prod/api") {
         println!("{tag:32} {}", registry.contents().digest("acme-prod/api", &tag).unwrap_or_default());
     }
-    let in_place = registry.contents().digest("acme-prod/api", "production").as_deref() == Some(third.digest());
+    let in_place = registry.contents().digest("acme-prod/api", "production").as_deref() == Some(second.digest());
     println!("\nproduction is {}", if in_place { "what it should be" } else { "NOT what it should be" });
     println!("records, reports and logs: {}", workspace.join(".tidegate").display());
     if good && in_place { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A fresh folder with a configuration.
-fn workspace(registry: &str) -> PathBuf {
+fn workspace(registry: &str, health: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/quickstart");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("the folder can be made");
@@ -97,6 +115,11 @@ environments:
       size: {{ max: 100MiB }}
       labels: [org.opencontainers.image.version]
       layers: deep
+    health:
+      probes:
+        api: {{ url: \"{health}\", body: {{ \"$.status\": ok }}, identity: {{ header: x-image-digest }} }}
+      monitor: {{ for: 2s, every: 500ms, samples: 6 }}
+    rollback: {{ lived: 1ms }}
 "
     );
     std::fs::write(folder.join("tidegate.yml"), configuration).expect("the configuration can be written");

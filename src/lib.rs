@@ -12,11 +12,13 @@
 //! | [`scan`] | known vulnerabilities: reports of scanners, exceptions, the decision |
 //! | [`config`] | tidegate.yml: raw to checked model, secrets by name, errors with their place and a fix |
 //! | [`ledger`] | where events live: PostgreSQL or SQLite, lease, audit chain, outbox, spool |
+//! | [`health`] | probes: questions to what was deployed, and what their answers came to |
 //! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`gates`] | what must hold before anything is changed: one file for each gate |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
 //! | [`deploy`] | the drivers that put releases in place |
+//! | [`migrate`] | how the application's database is brought forward |
 //! | [`http`] | the one HTTP stack |
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
@@ -31,8 +33,10 @@ mod crashpoint;
 pub mod deploy;
 pub mod gates;
 pub mod github;
+pub mod health;
 pub mod http;
 pub mod ledger;
+pub mod migrate;
 pub mod notify;
 pub mod pace;
 pub mod process;

@@ -33,7 +33,8 @@ impl Book {
         };
         let spool = desk.workspace.folder().join("spool");
         Ok(Book {
-            lasting: address.is_lasting(),
+            // A job's workspace goes with the job; a folder on the command line stays.
+            lasting: address.is_lasting() || !desk.context.in_actions,
             has_place: address.exists(),
             spooling: Arc::new(Spooling::new(Arc::from(connect(&address)), spool)),
         })

@@ -470,6 +470,9 @@ impl Reader<'_> {
         if inputs.operation == Operation::Rollback && inputs.confirm.as_deref() != Some("ROLLBACK") {
             wrong("confirm", "must be `ROLLBACK` for a rollback by hand");
         }
+        if inputs.operation == Operation::Rollback && inputs.reason.is_none() {
+            wrong("reason", "is needed for a rollback by hand: it is on record");
+        }
     }
 
     fn fault(self) -> Box<Fault> {

@@ -25,11 +25,11 @@ use crate::stages::{self, Recovered, Recovery, Settling};
 /// What keeps it from being done, and is not in a run.
 pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     match desk.request.operation {
-        Operation::Promote | Operation::Plan => promoted(desk, book).await,
+        Operation::Promote | Operation::Plan | Operation::Rollback | Operation::Verify => promoted(desk, book).await,
         Operation::Watch => approving::watch(desk).await,
         Operation::Recover => recover(desk, book).await,
         Operation::Audit => audit(desk, book).await,
-        operation @ (Operation::Rollback | Operation::Verify | Operation::Report) => {
+        operation @ Operation::Report => {
             Err(Fault::new(Code::NotBuilt, format!("`operation: {operation}` is not in this version"))
                 .with_fix("use a version that has it"))
         }
@@ -55,7 +55,10 @@ async fn promote(
     configuration: Option<&Configuration>,
 ) -> Result<Ended, Fault> {
     let tools = tools(desk, &Met::on(target.routes()), configuration, &target.environment)?;
-    approving::can_park(target, book)?;
+    // Nobody is asked for a rollback or a look.
+    if matches!(request.operation, Operation::Promote | Operation::Plan) {
+        approving::can_park(target, book)?;
+    }
     let audience = Arc::clone(&desk.audience);
     if desk.rehearsal {
         let ledger = Arc::new(Rehearsal::before(book.to_read().await?));
@@ -64,6 +67,12 @@ async fn promote(
         let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
         let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
         return Ok(Ended { exit, run: Some(run), fault, text });
+    }
+    if desk.request.operation == Operation::Rollback && desk.request.digest.is_none() && !book.lasting {
+        return Err(Fault::new(
+            Code::LastingLedgerRequired,
+            "a rollback that chooses its target needs the history of the environment, and this ledger has none",
+        ));
     }
     if desk.request.until.is_some() && !book.lasting {
         desk.printer.annotate(

@@ -67,6 +67,7 @@ pub(super) fn tools(
         secrets,
         workspace: desk.context.workspace.clone(),
         retry,
+        api_url: desk.context.api_url.clone(),
         folder: desk.workspace.folder().to_owned(),
         rehearsal: desk.rehearsal,
         deadline: desk.deadline,

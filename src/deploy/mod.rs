@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `order` | what a driver is told, and the values of its templates |
 //! | `log` | what a driver says while it works |
-//! | `http`, `command` | the drivers |
+//! | `http`, `workflow`, `compose`, `lambda`, `command` | the drivers |
 
 mod command;
+mod compose;
 mod http;
+mod lambda;
 mod log;
 mod order;
+mod workflow;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,6 +23,7 @@ use async_trait::async_trait;
 pub use self::log::Log;
 pub use self::order::{Facts, Order};
 use crate::config::{self, FillError, RenderError, SecretReader};
+use crate::github::Hub;
 use crate::promotion::deployment::{Handle, Running};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::retry::RetryPolicy;
@@ -33,6 +37,10 @@ pub struct Kit {
     pub retry: RetryPolicy,
     /// The workspace, to which relative paths belong.
     pub workspace: PathBuf,
+    /// GitHub, where the job has a repository and a token.
+    pub github: Option<Hub>,
+    /// The address of GitHub's API.
+    pub api_url: String,
 }
 
 /// A driver puts releases of one service in place in one environment.
@@ -199,11 +207,13 @@ fn fill_fault(error: FillError) -> Fault {
 /// The driver that a configuration describes.
 ///
 /// # Errors
-/// A secret that is not set or is not what it must be; a driver that this version does not have.
+/// A secret that is not set or is not what it must be; what a driver needs of the job and does not have.
 pub fn driver(settings: &config::Driver, kit: &Kit) -> Result<Box<dyn Driver>, Fault> {
     match settings {
         config::Driver::Command(settings) => Ok(Box::new(command::Command::new(settings, kit))),
         config::Driver::Http(settings) => Ok(Box::new(http::Http::new(settings, kit)?)),
-        other => Err(Fault::new(Code::NotBuilt, format!("`deploy.{}` is not in this version", other.name()))),
+        config::Driver::Workflow(settings) => Ok(Box::new(workflow::Workflow::new(settings, kit)?)),
+        config::Driver::Compose(settings) => Ok(Box::new(compose::Compose::new(settings, kit))),
+        config::Driver::Lambda(settings) => Ok(Box::new(lambda::Lambda::new(settings, kit)?)),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::promotion::candidate::Platform;
 use crate::promotion::deployment::Release;
 use crate::promotion::digest::Digest;
 use crate::promotion::identity::DeploymentId;
@@ -17,6 +18,8 @@ pub struct Order {
     pub release: Release,
     /// All digests under which the release may run: its own, and those of its platforms' manifests.
     pub names: Vec<Digest>,
+    /// The platforms that the release is for; none where that is not known.
+    pub platforms: Vec<Platform>,
     /// The run.
     pub run: DeploymentId,
     /// In a rollback, the run whose deployment is taken back.

@@ -237,7 +237,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Appends events to a run whose head is `head`, all or none.
     ///
     /// With a fence, only while the lease is held under that token, expired or not: what nobody has taken over may still
-    /// be written.
+    /// be written. Whoever holds an environment may write to its other runs, too, to settle what they left behind.
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] when the head is another; [`LedgerError::LeaseLost`] when the token is not the lease's;

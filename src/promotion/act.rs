@@ -40,6 +40,16 @@ pub enum Act {
         /// The tags.
         moves: Vec<TagMove>,
     },
+    /// Bring a database forward.
+    Migrate {
+        /// The services whose database it is.
+        services: String,
+        /// By what.
+        tool: String,
+        /// The migrations that were pending; empty where the tool does not tell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        migrations: Vec<String>,
+    },
     /// Put a service's candidate in place by its driver.
     Deploy {
         /// The service.
@@ -94,7 +104,9 @@ impl Act {
     pub const fn changes_the_world(&self) -> bool {
         match self {
             Self::CopyContent { .. } | Self::KeepPrevious { .. } => false,
-            Self::MoveTags { .. } | Self::Deploy { .. } | Self::RollBackDeployment { .. } => true,
+            Self::MoveTags { .. } | Self::Migrate { .. } | Self::Deploy { .. } | Self::RollBackDeployment { .. } => {
+                true
+            }
         }
     }
 
@@ -105,6 +117,7 @@ impl Act {
             Self::CopyContent { .. } => "copy-content",
             Self::KeepPrevious { .. } => "keep-previous",
             Self::MoveTags { .. } => "move-tags",
+            Self::Migrate { .. } => "migrate",
             Self::Deploy { .. } => "deploy",
             Self::RollBackDeployment { .. } => "roll-back-deployment",
         }
@@ -124,6 +137,12 @@ pub enum Outcome {
         /// Whether this was found by looking, after a visit that was cut off.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         found: bool,
+    },
+    /// The database is brought forward.
+    Migrated {
+        /// The migrations that were applied.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        applied: Vec<String>,
     },
     /// The release is in place, and runs as far as the driver can tell.
     Deployed(Box<Deployed>),

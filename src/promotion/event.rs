@@ -15,11 +15,14 @@ use super::deployment::Handle;
 use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::gate::GateFinding;
+use super::health::{Health, Phase, Sample, Watched};
 use super::identity::{DeploymentId, RunKey};
 use super::image::Reference;
+use super::migration::Migrations;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
+use super::way_back::PassedOver;
 
 /// What the program is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -447,6 +450,13 @@ pub enum Event {
         /// What was seen.
         facts: Box<ImageFacts>,
     },
+    /// It was looked what there is to migrate.
+    MigrationsFound {
+        /// The services whose database it is.
+        services: String,
+        /// What was found.
+        found: Box<Migrations>,
+    },
     /// The plan is made.
     Planned {
         /// The plan.
@@ -560,6 +570,58 @@ pub enum Event {
         /// What.
         outcome: Outcome,
     },
+    /// What was deployed, or what was there before it, was asked how it is.
+    Probed {
+        /// When.
+        phase: Phase,
+        /// What each question came to.
+        samples: Vec<Sample>,
+    },
+    /// The new version answers: it is no longer waited for.
+    BecameReady,
+    /// It is watched from now on.
+    WatchBegun {
+        /// From one tick to the next, in milliseconds.
+        every_ms: u64,
+        /// What is watched, by which rules.
+        probes: Vec<Watched>,
+    },
+    /// Whether it lives.
+    HealthJudged {
+        /// The verdict.
+        health: Health,
+        /// Why.
+        because: String,
+    },
+    /// What a service goes back to, in a rollback.
+    TargetChosen {
+        /// The service.
+        service: String,
+        /// The digest.
+        digest: Digest,
+        /// The run that had put it there; none for one that was there before there were runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<DeploymentId>,
+        /// What is newer and will not do.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        passed_over: Vec<PassedOver>,
+    },
+    /// What this run has deployed is taken back by another run.
+    RollbackBegun {
+        /// The other run.
+        run: DeploymentId,
+    },
+    /// It was taken back, or could not be.
+    RollbackEnded {
+        /// The run that took it back, where one was begun.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<DeploymentId>,
+        /// Whether it is back, and lives.
+        good: bool,
+        /// Where each service is now, where it is back.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        to: BTreeMap<String, Digest>,
+    },
     /// Something failed in a way that may pass, and is tried again.
     Retried {
         /// What is tried.
@@ -633,6 +695,7 @@ impl Event {
             Self::SequenceTaken { .. } => "sequence-taken",
             Self::Resolved { .. } => "resolved",
             Self::Inspected { .. } => "inspected",
+            Self::MigrationsFound { .. } => "migrations-found",
             Self::Planned { .. } => "planned",
             Self::Approved { .. } => "approved",
             Self::GatesEvaluated { .. } => "gates-evaluated",
@@ -651,6 +714,13 @@ impl Event {
             Self::Intent { .. } => "intent",
             Self::Begun { .. } => "begun",
             Self::Settled { .. } => "settled",
+            Self::Probed { .. } => "probed",
+            Self::BecameReady => "became-ready",
+            Self::WatchBegun { .. } => "watch-begun",
+            Self::HealthJudged { .. } => "health-judged",
+            Self::TargetChosen { .. } => "target-chosen",
+            Self::RollbackBegun { .. } => "rollback-begun",
+            Self::RollbackEnded { .. } => "rollback-ended",
             Self::Retried { .. } => "retried",
             Self::Faulted(_) => "faulted",
             Self::NotificationQueued { .. } => "notification-queued",

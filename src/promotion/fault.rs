@@ -279,6 +279,24 @@ catalogue! {
     /// A failed check was overruled by `force`.
     Forced = "forced", Validation, Medium, Failed,
         "nothing now; rebuild the image so that force is not needed next time";
+    /// What was deployed does not live.
+    Unhealthy = "unhealthy", Validation, Critical, Failed,
+        "look at the probes in the report, and at the logs of the service; a fixed image is a new promotion";
+    /// It cannot be told whether what was deployed lives.
+    HealthUnknown = "health-unknown", Unknown, High, Inconclusive,
+        "look at the service yourself; set right what keeps it from being asked, then run `operation: verify`";
+    /// An environment stays on a version that does not live: it was not, or could not be, rolled back.
+    RollbackFailed = "rollback-failed", Validation, Critical, RollbackFailed,
+        "put the last good digest back by hand, and look what runs";
+    /// There is no digest that the environment could go back to.
+    NoWayBack = "no-way-back", Validation, Critical, Failed,
+        "name a digest in `digest`, or fix it forward";
+    /// An environment is not what was verified there.
+    Drift = "drift", Validation, High, Failed,
+        "find out who changed it; then promote, or roll back, so that what runs is what was verified";
+    /// A probe that does not decide fails, or something should be known of one that passes.
+    ProbeWarned = "probe-warned", Validation, Medium, Failed,
+        "look at the probe in the report";
     /// A check of the commit is red, missing or still under way.
     ChecksNotGreen = "checks-not-green", Validation, High, Refused,
         "look at the checks that are named; when they are green, run this again";
@@ -444,6 +462,39 @@ catalogue! {
     /// A deployment did not end in time.
     DeploymentTimedOut = "deployment-timed-out", Timeout, Critical, Failed,
         "look where it is deployed to what it waits for, or raise the driver's `timeout`";
+    /// A host's directory cannot be written.
+    HostUnwritable = "host-unwritable", Permission, Critical, Failed,
+        "let the account under `user` own the directory, and look whether its disk is full";
+    /// A disk is full, or has less room than must be free.
+    DiskFull = "disk-full", Docker, Critical, Failed,
+        "make room on the host, e.g. with `docker image prune`";
+    /// The image is not for the platform that it is to run on.
+    WrongArchitecture = "wrong-architecture", Docker, Critical, Failed,
+        "build the image for the host's platform too, and demand it with `validate.platforms`";
+    /// A host could not pull the image.
+    PullFailed = "pull-failed", Docker, Critical, Failed,
+        "check that the host reaches the registry, and `registry-login`";
+    /// A migration failed, or one that failed before is in the way.
+    MigrationFailed = "migration-failed", Validation, Critical, Failed,
+        "look what of the migration is in the database, correct the migration, and promote again";
+    /// Migrating did not end in time.
+    MigrationTimedOut = "migration-timed-out", Timeout, Critical, Failed,
+        "look what the database waits for (`pg_stat_activity`), or raise `migrate.timeout`";
+    /// Somebody else is migrating the database.
+    MigrationsLocked = "migrations-locked", Timeout, High, Failed,
+        "find out who migrates this database (`pg_locks`), wait for it, or raise `migrate.lock-timeout`";
+    /// The files of the migrations are not what they must be.
+    MigrationsUnreadable = "migrations-unreadable", Validation, Critical, Failed,
+        "check the folder under `migrate`, and that the job has checked it out";
+    /// An applied migration was edited or removed.
+    MigrationEdited = "migration-edited", Validation, Medium, Failed,
+        "restore the migration as it was applied, and make the change in a new one";
+    /// The application's database cannot be reached.
+    DatabaseUnreachable = "database-unreachable", Network, High, Failed,
+        "check the address in `migrate.database`, the network and the firewall; in a container `localhost` is the container itself";
+    /// The application's database does not let us in.
+    DatabaseRefused = "database-refused", Authentication, Critical, Failed,
+        "check the user and the password in `migrate.database`";
     /// What a driver deploys to cannot be reached.
     DriverUnreachable = "driver-unreachable", Network, High, Failed,
         "check the address, the network, the proxy and the certificate; in a container `localhost` is the container itself";

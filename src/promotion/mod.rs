@@ -12,10 +12,12 @@ pub mod environment_review;
 pub mod event;
 pub mod fault;
 pub mod gate;
+pub mod health;
 pub mod identity;
 pub mod image;
 pub mod login;
 pub mod marker;
+pub mod migration;
 pub mod next;
 pub mod plan;
 pub mod required_checks;
@@ -26,3 +28,5 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod stories;
 pub mod untrusted;
+pub mod way_back;
+pub mod window;

@@ -1,7 +1,7 @@
 //! What a run does next: pure decisions over the fold.
 
 use super::asking::Refusal;
-use super::event::{Conclusion, Decision};
+use super::event::{Conclusion, Decision, Operation};
 use super::fault::{Code, Exit};
 use super::run::Run;
 use super::stage::Stage;
@@ -12,6 +12,8 @@ use super::state::State;
 pub enum Next {
     /// Begin a stage, or take it up again.
     Begin(Stage),
+    /// Take back what was deployed, or go on with that.
+    RollBack,
     /// Let the run go; a later visit goes on.
     Leave(Decision),
     /// End the run.
@@ -48,6 +50,7 @@ pub fn next(run: &Run, until: Option<Stage>) -> Next {
         }
         match standing(run, stage) {
             None => return Next::Begin(stage),
+            Some(Conclusion::Failed | Conclusion::Errored) if is_rollback_due(run, stage) => return Next::RollBack,
             Some(Conclusion::Failed | Conclusion::Errored) => return report(),
             Some(Conclusion::Done | Conclusion::Skipped) => {}
         }
@@ -67,6 +70,18 @@ fn standing(run: &Run, stage: Stage) -> Option<Conclusion> {
     if begun(stage)? < begun(Stage::Conditions)? { None } else { run.conclusion(stage) }
 }
 
+/// Whether what was deployed has to be taken back: it was found not to live, or was not found to live in time. What could
+/// not be told is no reason, and a rollback is never rolled back.
+fn is_rollback_due(run: &Run, failed: Stage) -> bool {
+    let late =
+        || run.faults.iter().any(|one| one.fault.code == Code::DeadlinePassed && one.fault.stage == Some(failed));
+    run.opening.operation == Operation::Promote
+        && failed == Stage::Verification
+        && run.rollback.good.is_none()
+        && run.changed_the_world()
+        && (run.conclusion(failed) == Some(Conclusion::Failed) || late())
+}
+
 /// How a run ends, by how its stages ended and what went wrong.
 #[must_use]
 pub fn ending(run: &Run) -> Ending {
@@ -83,12 +98,24 @@ pub fn ending(run: &Run) -> Ending {
         return Ending { state, exit: Exit::Refused, reason: Some(reason) };
     }
     let reason = run.decisive_fault().map(|fault| fault.code);
+    match run.rollback.good {
+        Some(true) => return Ending { state: State::RolledBack, exit: Exit::RolledBack, reason },
+        Some(false) => {
+            let reason = Some(Code::RollbackFailed);
+            return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason };
+        }
+        None => {}
+    }
+    if run.opening.operation == Operation::Rollback && run.changed_the_world() {
+        return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason };
+    }
     match run.took_back() {
         Some(true) => return Ending { state: State::RolledBack, exit: Exit::RolledBack, reason },
         Some(false) => return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason },
         None => {}
     }
-    if reason == Some(Code::DeploymentUncertain) {
+    let untold = reason.is_some_and(|code| code == Code::DeploymentUncertain || code.exit() == Exit::Inconclusive);
+    if untold {
         return Ending { state: State::Inconclusive, exit: Exit::Inconclusive, reason };
     }
     let exit = match reason {
@@ -249,6 +276,19 @@ mod tests {
                             if matches!(fate, Fate::CutOff) {
                                 break;
                             }
+                        }
+                        Next::RollBack => {
+                            journal.enter(State::RollingBack);
+                            journal.write(Event::RollbackBegun { run: journal.run.id.next_second() });
+                            if matches!(fates.next(), Some(Fate::CutOff)) {
+                                journal.write(Event::Interrupted { cause: "crash".to_owned() });
+                                break;
+                            }
+                            let good = !matches!(fates.next(), Some(Fate::Bad));
+                            journal.enter(State::RollingBack);
+                            let run = journal.run.rollback.run.clone();
+                            journal.write(Event::RollbackEnded { run, good, to: std::collections::BTreeMap::new() });
+                            journal.enter(if good { State::RolledBack } else { State::RollbackFailed });
                         }
                         Next::Leave(decision) => {
                             journal.write(Event::VisitEnded { decision });

@@ -115,4 +115,7 @@ pub struct Estimate {
     pub requests: u64,
     /// Bytes that pass through this machine, where layers have to be streamed.
     pub bytes: u64,
+    /// What else should be known of it before it is begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }

@@ -13,11 +13,14 @@ use super::digest::Digest;
 use super::event::{Conclusion, Consent, Decision, Delivery, Event, Opening, Record, Traffic, VisitOpening};
 use super::fault::{Category, Code, Exit, Fault, Severity};
 use super::gate::GateFinding;
+use super::health::Asked;
 use super::identity::DeploymentId;
 use super::image::Reference;
+use super::migration::Migrations;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
+use super::way_back::PassedOver;
 
 /// A run, folded from its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Run {
     pub stages: Vec<StageRun>,
     /// What is on its way, in the order of the services asked for.
     pub candidates: Vec<Candidate>,
+    /// What there was to migrate, by the services whose database it is.
+    pub migrations: BTreeMap<String, Migrations>,
     /// The plan with its hash.
     pub plan: Option<(Plan, Digest)>,
     /// What the plan will cost.
@@ -66,6 +71,12 @@ pub struct Run {
     pub lease: Option<u64>,
     /// Every intent with its outcome.
     pub intents: BTreeMap<u64, Intended>,
+    /// How what was deployed was asked how it is, and what it answered.
+    pub health: Asked,
+    /// What each service goes back to, in a rollback.
+    pub targets: BTreeMap<String, Chosen>,
+    /// How what this run has deployed was taken back.
+    pub rollback: Rollback,
     /// What was tried again.
     pub retries: Vec<Retry>,
     /// What went wrong, in order.
@@ -181,6 +192,28 @@ pub struct Intended {
     pub outcome: Option<Outcome>,
 }
 
+/// What a service goes back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The digest.
+    pub digest: Digest,
+    /// The run that had put it there.
+    pub of: Option<DeploymentId>,
+    /// What is newer and will not do.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// How what a run has deployed was taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rollback {
+    /// The run that takes it back, once there is one.
+    pub run: Option<DeploymentId>,
+    /// Whether it is back, and lives; none as long as it is not known.
+    pub good: Option<bool>,
+    /// Where each service is now.
+    pub to: BTreeMap<String, Digest>,
+}
+
 /// Something tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
@@ -283,6 +316,7 @@ impl Run {
                 .iter()
                 .map(|service| Candidate { service: service.clone(), ..Candidate::default() })
                 .collect(),
+            migrations: BTreeMap::new(),
             plan: None,
             estimate: Estimate::default(),
             consent: None,
@@ -295,6 +329,9 @@ impl Run {
             forced: None,
             lease: None,
             intents: BTreeMap::new(),
+            health: Asked::default(),
+            targets: BTreeMap::new(),
+            rollback: Rollback::default(),
             retries: Vec::new(),
             faults: Vec::new(),
             notifications: Vec::new(),
@@ -449,6 +486,9 @@ impl Run {
             Event::Inspected { service, facts } => {
                 self.change(service, |candidate| candidate.facts = Some((**facts).clone()))
             }
+            Event::MigrationsFound { services, found } => {
+                self.migrations.insert(services.clone(), (**found).clone());
+            }
             Event::Planned { plan, hash, estimate } => {
                 self.plan = Some(((**plan).clone(), hash.clone()));
                 self.estimate = estimate.clone();
@@ -512,6 +552,18 @@ impl Run {
                 }
             }
             Event::Settled { intent, outcome } => self.settle(*intent, outcome),
+            Event::Probed { phase, samples } => self.health.take_in(*phase, samples),
+            Event::BecameReady => self.health.ready = true,
+            Event::WatchBegun { probes, .. } => self.health.watched.clone_from(probes),
+            Event::HealthJudged { health, because } => self.health.verdict = Some((*health, because.clone())),
+            Event::TargetChosen { service, digest, of, passed_over } => {
+                let chosen = Chosen { digest: digest.clone(), of: of.clone(), passed_over: passed_over.clone() };
+                self.targets.insert(service.clone(), chosen);
+            }
+            Event::RollbackBegun { run } => self.rollback.run = Some(run.clone()),
+            Event::RollbackEnded { run, good, to } => {
+                self.rollback = Rollback { run: run.clone(), good: Some(*good), to: to.clone() };
+            }
             Event::Retried { what, attempt, because, .. } => {
                 self.retries.push(Retry { at, what: what.clone(), attempt: *attempt, because: because.clone() });
             }
@@ -620,6 +672,13 @@ impl Run {
     pub fn taking_back(&self, service: &str) -> Option<(u64, &Intended)> {
         let is_its = |act: &Act| matches!(act, Act::RollBackDeployment { service: its, .. } if its == service);
         self.intents.iter().rev().find(|(_, intended)| is_its(&intended.act)).map(|(seq, intended)| (*seq, intended))
+    }
+
+    /// Why a version from before this run's migrations cannot be relied on after them; nothing where it can, or nothing is
+    /// migrated.
+    #[must_use]
+    pub fn bars_the_way_back(&self) -> Option<String> {
+        self.migrations.values().find_map(Migrations::bars_the_way_back)
     }
 
     /// Whether this run has taken back what it had deployed: all of it, or not all. `None` where it did not begin to.

@@ -236,9 +236,15 @@ impl State {
             S::TriggeringDeployment => {
                 &[S::Verifying, S::RollingBack, S::GeneratingReports, S::Failed, S::Inconclusive, S::Interrupted]
             }
-            S::Verifying => {
-                &[S::RollingBack, S::RolledBack, S::GeneratingReports, S::Failed, S::Inconclusive, S::Interrupted]
-            }
+            S::Verifying => &[
+                S::RollingBack,
+                S::RolledBack,
+                S::RollbackFailed,
+                S::GeneratingReports,
+                S::Failed,
+                S::Inconclusive,
+                S::Interrupted,
+            ],
             S::RollingBack => &[S::RolledBack, S::RollbackFailed, S::Verifying, S::Interrupted],
             S::RolledBack | S::RollbackFailed => &[S::GeneratingReports, S::Failed, S::Interrupted],
             // The report may come before the deployment (its notifications then tell of the promotion alone) or last.

@@ -153,7 +153,11 @@ impl Story {
             inputs: BTreeMap::new(),
         };
         let hash = plan.hash();
-        self.then(Event::Planned { plan: Box::new(plan), hash, estimate: Estimate { requests: 2, bytes: 0 } });
+        self.then(Event::Planned {
+            plan: Box::new(plan),
+            hash,
+            estimate: Estimate { requests: 2, bytes: 0, ..Estimate::default() },
+        });
         self.end(Stage::Conditions, Conclusion::Done, None)
     }
 

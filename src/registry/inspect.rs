@@ -292,7 +292,7 @@ impl Inspection {
     #[must_use]
     pub fn estimate(&self, from: &Repository, to: &Repository, tags: u64) -> Estimate {
         if from == to {
-            return Estimate { requests: if tags == 0 { 0 } else { 1 + tags }, bytes: 0 };
+            return Estimate { requests: if tags == 0 { 0 } else { 1 + tags }, ..Estimate::default() };
         }
         let manifests = self.tree.below().iter().map(|level| level.len() as u64).sum::<u64>();
         let blobs = self.tree.blobs.len() as u64;
@@ -300,6 +300,7 @@ impl Inspection {
         Estimate {
             requests: 2 * manifests + 1 + tags + if within { blobs } else { 3 * blobs },
             bytes: if within { 0 } else { self.tree.blobs.iter().fold(0, |sum, blob| sum.saturating_add(blob.size)) },
+            ..Estimate::default()
         }
     }
 }

@@ -1,12 +1,13 @@
 //! One line of plain text for each event, for the console and the stages' logs.
 
-use super::text;
+use super::{health, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::asking::Refusal;
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::deployment::Deployed;
 use crate::promotion::event::{Consent, Event, Record, Traffic};
 use crate::promotion::gate::{GateFinding, Standing};
+use crate::promotion::migration::Migrations;
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::line;
 
@@ -30,6 +31,7 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
                 if platforms.is_empty() { "no platform".to_owned() } else { line(&platforms.join(", "), MAX) }
             )]
         }
+        Event::MigrationsFound { services, found } => migrations(services, found),
         Event::Planned { plan, hash, .. } if plan.stages.is_empty() => {
             vec![format!("nothing to do; the plan is {}", hash.short())]
         }
@@ -86,6 +88,29 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
         Event::Settled { intent, outcome } => {
             run.intents.get(intent).map(|intended| settled(&intended.act, outcome)).unwrap_or_default()
         }
+        Event::Probed { phase, samples } => health::lines(run, *phase, samples),
+        Event::TargetChosen { service, digest, of, passed_over } => {
+            let of = of.as_ref().map(|run| format!(", of run {run}")).unwrap_or_default();
+            let mut told: Vec<String> = passed_over
+                .iter()
+                .map(|one| format!("{service}: not back to sha {}: {}", one.digest.short(), line(&one.because, MAX)))
+                .collect();
+            told.push(format!("{service}: back to {digest}{of}"));
+            told
+        }
+        Event::RollbackBegun { run } => vec![format!("it is taken back by run {run}")],
+        Event::RollbackEnded { good: true, to, .. } => {
+            to.iter().map(|(service, digest)| format!("{service} is back at {digest}")).collect()
+        }
+        Event::RollbackEnded { good: false, .. } => vec!["IT WAS NOT TAKEN BACK: a human is needed".to_owned()],
+        Event::BecameReady => vec!["the new version answers".to_owned()],
+        Event::WatchBegun { every_ms, probes } => vec![format!(
+            "watching {}: {} ticks, one every {}",
+            line(&probes.iter().map(|one| one.probe.as_str()).collect::<Vec<_>>().join(", "), MAX),
+            probes.iter().map(|one| one.rules.ticks).max().unwrap_or_default(),
+            text::millis(*every_ms)
+        )],
+        Event::HealthJudged { health, because } => vec![format!("{health}: {}", line(because, MAX))],
         Event::Retried { what, attempt, wait_ms, because } => vec![format!(
             "{}: attempt {attempt} failed ({}), again in {}",
             line(what, 200),
@@ -156,6 +181,11 @@ fn intent(act: &Act) -> Vec<String> {
         Act::CopyContent { service, from, to } => vec![format!("{service}: bringing {from} to {to}")],
         Act::KeepPrevious { service, tag, digest, .. } => vec![format!("{service}: keeping {digest} as {tag}")],
         Act::MoveTags { moves } => moves.iter().map(moving).collect(),
+        Act::Migrate { services, tool, migrations } => {
+            let what =
+                if migrations.is_empty() { String::new() } else { format!(": {}", line(&migrations.join(", "), MAX)) };
+            vec![format!("{services}: migrating by {tool}{what}")]
+        }
         Act::Deploy { service, driver, to, from, .. } => {
             let from: Vec<String> = from.iter().map(|one| line(&one.to_string(), 200)).collect();
             let from = if from.is_empty() { String::new() } else { format!(", where {} runs", from.join(", ")) };
@@ -185,11 +215,28 @@ fn settled(act: &Act, outcome: &Outcome) -> Vec<String> {
         Outcome::PreviousKept => Vec::new(),
         Outcome::TagsMoved { found: true } => vec!["the tags were moved by an earlier visit".to_owned()],
         Outcome::TagsMoved { found: false } => vec!["the tags are moved".to_owned()],
+        Outcome::Migrated { applied } if applied.is_empty() => vec!["the database is migrated".to_owned()],
+        Outcome::Migrated { applied } => vec![format!("{} migrations applied", applied.len())],
         Outcome::Deployed(deployed) => self::deployed(act, deployed),
         Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. } => {
             vec![format!("{} failed: {}", act.name(), line(message, MAX))]
         }
     }
+}
+
+fn migrations(services: &str, found: &Migrations) -> Vec<String> {
+    if found.untold {
+        return vec![format!("{services}: {} migrates; what it will do it does not tell", line(&found.tool, 100))];
+    }
+    let names: Vec<&str> = found.pending.iter().map(|one| one.name.as_str()).collect();
+    let mut lines = vec![match names.as_slice() {
+        [] => format!("{services}: no migration is pending, {} are applied", found.applied),
+        names => format!("{services}: {} migrations are pending: {}", names.len(), line(&names.join(", "), MAX)),
+    }];
+    if let (false, Some(why)) = (found.pending.is_empty(), found.bars_the_way_back()) {
+        lines.push(format!("{services}: after them there is no way back to an earlier version: {}", line(&why, MAX)));
+    }
+    lines
 }
 
 fn deployed(act: &Act, deployed: &Deployed) -> Vec<String> {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::health;
+use crate::promotion::act::Act;
 use crate::promotion::event::{Conclusion, Consent, Decision};
 use crate::promotion::fault::{Category, Code, Exit, Fault, Severity};
 use crate::promotion::login::Login;
@@ -167,6 +169,8 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         .iter()
         .rev()
         .find(|stage| matches!(stage.conclusion, Some(Conclusion::Failed | Conclusion::Errored)));
+    let back = single.and_then(|one| run.rollback.to.get(&one.service));
+    let judged = run.health.verdict.is_some();
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string).unwrap_or_default();
     let value = |name: &str, value: String| (name.to_owned(), value);
     vec![
@@ -181,10 +185,10 @@ pub fn outputs(run: &Run, paths: &Paths) -> Vec<(String, String)> {
         value("previous-digest", text(image.and_then(|image| image.previous()).map(|one| one as &dyn ToString))),
         value("images", images(run).to_string()),
         value("approved-by", approved_by(run)),
-        value("health", String::new()),
-        value("success-rate", String::new()),
-        value("rolled-back", "false".to_owned()),
-        value("rollback-digest", String::new()),
+        value("health", text(run.health.verdict.as_ref().map(|(health, _)| health as &dyn ToString))),
+        value("success-rate", run.health.success_rate().filter(|_| judged).map(health::percent).unwrap_or_default()),
+        value("rolled-back", (run.rollback.good == Some(true) || run.took_back() == Some(true)).to_string()),
+        value("rollback-digest", back.map_or_else(|| put_back(run), ToString::to_string)),
         value("failed-stage", text(failed.map(|stage| &stage.stage as &dyn ToString))),
         value(
             "error-category",
@@ -218,6 +222,16 @@ pub fn of_rehearsal(run: &Run, fault: Option<&Fault>) -> Vec<(String, String)> {
     (result["deployment_id"], result["audit_head"]) = (Value::Null, Value::Null);
     set(&mut values, "result", &result.to_string());
     values
+}
+
+/// The digest that the only service was put back to.
+fn put_back(run: &Run) -> String {
+    let [candidate] = run.candidates.as_slice() else { return String::new() };
+    let digest = run.taking_back(&candidate.service).and_then(|(_, intended)| match &intended.act {
+        Act::RollBackDeployment { to, .. } => to.digest.as_ref(),
+        _ => None,
+    });
+    digest.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The outputs of a visit that has no run to tell of. Those that are JSON are JSON all the same.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::text;
+use super::{deployments, text};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
+use crate::promotion::untrusted;
 
 /// The plan in plain text; nothing while there is none.
 #[must_use]
@@ -29,6 +30,7 @@ pub fn plan(run: &Run) -> Option<String> {
             }
         }
     }
+    deployments::plan_lines(&mut out, run);
     if !plan.stages.is_empty() {
         let _ = writeln!(
             out,
@@ -36,6 +38,9 @@ pub fn plan(run: &Run) -> Option<String> {
             run.estimate.requests,
             text::bytes(run.estimate.bytes)
         );
+    }
+    for line in &run.estimate.remarks {
+        let _ = writeln!(out, "- {}", untrusted::line(line, 400));
     }
     let _ = writeln!(out, "The plan's hash is {hash}.");
     Some(out)

@@ -1,8 +1,8 @@
 //! The deployment record, `record.json`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::outputs;
+use super::{deployments, health, outputs};
 use crate::promotion::asking::Place;
 use crate::promotion::event::{Conclusion, Consent};
 use crate::promotion::run::Run;
@@ -21,7 +21,7 @@ pub fn record(run: &Run) -> Value {
     };
     let previous = single.and_then(|one| plan?.candidate(&one.service)?.image.as_ref()?.previous());
     let ended = run.ended.as_ref();
-    json!({
+    let mut record = json!({
         "schema": SCHEMA,
         "timestamp": run.updated_at,
         "deployment_id": run.id,
@@ -41,8 +41,14 @@ pub fn record(run: &Run) -> Value {
         "previous_digest": previous,
         "services_deployed": services_deployed(run),
         "images": outputs::images(run),
-        "health_checks": Map::new(),
+        "deployments": deployments::record(run),
+        "migrations": deployments::migrations_record(run),
+        "health": run.health.verdict.as_ref().map(|(health, _)| health),
+        "health_checks": health::record(run),
         "rollback_available": rollback_available(run),
+    });
+    // In two parts, because the macro goes only so deep.
+    let how = json!({
         "plan": run.plan.as_ref().map(|(_, hash)| hash),
         "gates": run.gates,
         "validation": run.findings,
@@ -60,6 +66,28 @@ pub fn record(run: &Run) -> Value {
         "ended_at": ended.map(|ended| ended.at),
         "audit_head": { "seq": run.seq, "hash": run.head },
         "version": run.opening.version,
+        "rollback": rollback(run),
+    });
+    if let (Value::Object(record), Value::Object(how)) = (&mut record, how) {
+        record.extend(how);
+    }
+    record
+}
+
+/// What a run takes back, to what, and how it was taken back itself; nothing where neither is the case.
+fn rollback(run: &Run) -> Value {
+    if run.opening.rolls_back.is_none() && run.rollback.good.is_none() && run.targets.is_empty() {
+        return Value::Null;
+    }
+    let targets = run.targets.iter().map(|(service, chosen)| {
+        json!({ "service": service, "digest": chosen.digest, "of": chosen.of, "passed_over": chosen.passed_over })
+    });
+    json!({
+        "rolls_back": run.opening.rolls_back,
+        "targets": targets.collect::<Value>(),
+        "run": run.rollback.run,
+        "good": run.rollback.good,
+        "to": run.rollback.to,
     })
 }
 
@@ -74,19 +102,24 @@ fn status(run: &Run) -> &'static str {
 /// The services whose tags moved, or were found in place, in a run that succeeded that far.
 fn services_deployed(run: &Run) -> Vec<&str> {
     let nothing_to_do = run.plan.as_ref().is_some_and(|(plan, _)| plan.stages.is_empty());
-    run.candidates.iter().filter(|one| one.moved || nothing_to_do).map(|one| one.service.as_str()).collect()
+    run.candidates
+        .iter()
+        .filter(|one| one.moved || one.deployed.is_some() || nothing_to_do)
+        .map(|one| one.service.as_str())
+        .collect()
 }
 
 /// Whether every service has a digest to go back to.
 fn rollback_available(run: &Run) -> bool {
-    run.plan.as_ref().is_some_and(|(plan, _)| {
-        !plan.candidates.is_empty()
-            && plan.candidates.iter().all(|one| {
-                one.image
-                    .as_ref()
-                    .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
-            })
-    })
+    run.bars_the_way_back().is_none()
+        && run.plan.as_ref().is_some_and(|(plan, _)| {
+            !plan.candidates.is_empty()
+                && plan.candidates.iter().all(|one| {
+                    one.image
+                        .as_ref()
+                        .is_some_and(|image| image.previous().is_some_and(|previous| *previous != image.digest))
+                })
+        })
 }
 
 fn approvals(run: &Run) -> Value {

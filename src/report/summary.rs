@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{outputs, text};
+use super::{deployments, health, outputs, text};
 use crate::promotion::asking::{Approver, Refusal};
 use crate::promotion::check::{Finding, Verdict};
 use crate::promotion::event::{Conclusion, Consent, Decision, Delivery, Operation};
@@ -24,8 +24,11 @@ pub fn summary(run: &Run) -> String {
     headline(&mut out, run);
     facts(&mut out, run);
     images(&mut out, run);
+    deployments::sections(&mut out, run);
     next_steps(&mut out, run);
     faults(&mut out, run);
+    way_back(&mut out, run);
+    health::section(&mut out, run);
     gates(&mut out, run);
     checks(&mut out, run);
     notifications(&mut out, run);
@@ -67,6 +70,11 @@ fn headline(out: &mut String, run: &Run) {
         (Some(ended), _) if ended.exit == Exit::Done && operation == Operation::Rollback => {
             format!("✅ Rolled back {environment}")
         }
+        (Some(ended), _) if operation == Operation::Verify => match ended.exit {
+            Exit::Done => format!("✅ {environment} is what was verified there"),
+            Exit::Inconclusive => format!("❔ {environment}: it could not be told whether it lives"),
+            _ => format!("❌ {environment} is not what it should be"),
+        },
         (Some(ended), _) if ended.exit == Exit::Done => format!("✅ Promoted to {environment}"),
         (Some(_), State::Rejected) => format!("🚫 Promotion to {environment} was rejected"),
         (Some(_), State::Cancelled) => format!("🚫 Promotion to {environment} was cancelled"),
@@ -205,6 +213,38 @@ fn images(out: &mut String, run: &Run) {
 fn target(image: &PlannedImage) -> String {
     let tags: Vec<String> = image.tags.iter().map(|tag| format!(":{}", tag.tag)).collect();
     code(&format!("{}{}", image.target, tags.join(" ")), 300)
+}
+
+/// How it was taken back, and what a rollback goes back to.
+fn way_back(out: &mut String, run: &Run) {
+    if let Some(taken_back) = &run.opening.rolls_back {
+        let _ = writeln!(out, "### Rollback\n\nThis run takes back run `{taken_back}`.\n");
+    } else if let Some(good) = run.rollback.good {
+        let by = run.rollback.run.as_ref().map(|run| format!(" by run `{run}`")).unwrap_or_default();
+        let told = if good { format!("It was taken back{by}.") } else { format!("It was **not** taken back{by}.") };
+        let _ = writeln!(out, "### Rollback\n\n{told}\n");
+        for (service, digest) in &run.rollback.to {
+            let _ = writeln!(out, "- {} is back at {}", code(service, 100), code(digest.as_str(), 200));
+        }
+        if !run.rollback.to.is_empty() {
+            let _ = writeln!(out);
+        }
+    }
+    if run.targets.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "| Service | Digest | |\n|---|---|---|");
+    for (service, chosen) in &run.targets {
+        for one in &chosen.passed_over {
+            let why = markdown(&one.because, CELL);
+            let _ =
+                writeln!(out, "| {} | {} | passed over: {why} |", code(service, 100), code(one.digest.as_str(), 200));
+        }
+        let of = chosen.of.as_ref().map(|run| format!(" (of run `{run}`)")).unwrap_or_default();
+        let digest = code(chosen.digest.as_str(), 200);
+        let _ = writeln!(out, "| {} | {digest} | **chosen**{of} |", code(service, 100));
+    }
+    let _ = writeln!(out);
 }
 
 /// What to do now, where somebody has to do something.

@@ -4,11 +4,15 @@ use tokio::time::Instant;
 
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
-use super::{approval, conditions, copy, deployment, deployment_status, report, validation};
+use super::{
+    approval, conditions, copy, deployment, deployment_status, migration, report, rollback, validation, verification,
+    verify, way_back,
+};
 use crate::ledger::{Heartbeat, Standing};
-use crate::promotion::event::{Decision, Event};
+use crate::promotion::event::{Conclusion, Decision, Event, Operation};
 use crate::promotion::fault::{Code, Fault, Severity};
 use crate::promotion::next::{Next, next};
+use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
 
@@ -21,6 +25,16 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
     let mut heartbeat = None;
     loop {
         match next(work.visit.run(), work.request.until) {
+            Next::RollBack => {
+                if work.visit.fence().is_none() {
+                    // What is taken back is put where it was before: nothing that others did since is asked for.
+                    match lease::take(work).await? {
+                        Lease::Ours(started) | Lease::OnAnotherPlan(started) => heartbeat = Some(started),
+                        Lease::Refused(fault) => return Err(*fault),
+                    }
+                }
+                under(heartbeat.as_ref(), rollback::automatic(work)).await?;
+            }
             Next::Begin(stage) => {
                 if stage < Stage::Report && work.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
                     refuse(work, too_late(stage)).await?;
@@ -70,9 +84,12 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
 }
 
 /// The lease is taken after the approval: a day of waiting must not keep others from an emergency. A run that has failed
-/// or has nothing to do needs none.
+/// or has nothing to do needs none, nor has one that only looks.
 fn needs_lease(work: &Work<'_>, stage: Stage) -> bool {
-    stage > Stage::Approval && stage < Stage::Report && work.visit.fence().is_none()
+    work.visit.run().opening.operation != Operation::Verify
+        && stage > Stage::Approval
+        && stage < Stage::Report
+        && work.visit.fence().is_none()
 }
 
 fn too_late(stage: Stage) -> Fault {
@@ -114,15 +131,40 @@ async fn under<T>(heartbeat: Option<&Heartbeat>, work: impl Future<Output = Resu
     }
 }
 
-/// Whether a stage has something to do in this run.
+/// Whether a stage has something to do in this run. Nobody is asked for a rollback, and nothing is validated for it: it
+/// is what was validated before.
 fn is_work(work: &Work<'_>, stage: Stage) -> bool {
-    let optional = matches!(stage, Stage::Migration | Stage::Deployment | Stage::Verification);
+    let optional = match work.visit.run().opening.operation {
+        Operation::Rollback | Operation::Verify => !matches!(stage, Stage::Conditions | Stage::Report),
+        _ => matches!(stage, Stage::Migration | Stage::Deployment | Stage::Verification),
+    };
     !optional || work.visit.run().plan.as_ref().is_some_and(|(plan, _)| plan.includes(stage))
 }
 
+/// The state in which a stage of this run does its work.
+fn working(run: &Run, stage: Stage) -> State {
+    let back = run.opening.operation == Operation::Rollback;
+    match stage {
+        Stage::Copy | Stage::Migration | Stage::Deployment if back => State::RollingBack,
+        stage => State::working(stage),
+    }
+}
+
+/// What a rollback has come to, before its reports.
+fn back(run: &Run) -> Option<State> {
+    if run.opening.operation != Operation::Rollback || !matches!(run.state, State::RollingBack | State::Verifying) {
+        return None;
+    }
+    let good = Stage::ALL.into_iter().all(|stage| run.conclusion(stage).is_none_or(Conclusion::lets_go_on));
+    Some(if good { State::RolledBack } else { State::RollbackFailed })
+}
+
 async fn begin(work: &mut Work<'_>, stage: Stage) -> Result<(), Fault> {
-    let state = State::working(stage);
+    let state = working(work.visit.run(), stage);
     let mut events = Vec::new();
+    if let Some(to) = back(work.visit.run()).filter(|_| stage == Stage::Report) {
+        events.push(Event::StateChanged { to });
+    }
     // Whether somebody has to be asked, the stage finds out itself; and what is not configured is no work.
     if work.visit.run().state != state && stage != Stage::Approval && is_work(work, stage) {
         events.push(Event::StateChanged { to: state });
@@ -140,21 +182,31 @@ enum Flow {
 /// Runs a stage and records how it ended.
 async fn stage_of(work: &mut Work<'_>, stage: Stage) -> Result<Flow, Fault> {
     begin(work, stage).await?;
+    let operation = work.visit.run().opening.operation;
+    let (rollback, verify) = (operation == Operation::Rollback, operation == Operation::Verify);
     let result = match stage {
+        stage if !is_work(work, stage) => Ok(Outcome::not_configured()),
+        Stage::Conditions if verify => Box::pin(verify::conditions(work)).await,
+        Stage::Verification if verify => Box::pin(verify::run(work)).await,
+        Stage::Conditions if rollback => Box::pin(way_back::run(work)).await,
+        Stage::Deployment if rollback => Box::pin(way_back::redeploy(work)).await,
         // Boxed, because each is as large as all that it may do.
         Stage::Conditions => Box::pin(conditions::run(work)).await,
         Stage::Approval => Box::pin(approval::run(work)).await,
         Stage::Validation => Box::pin(validation::run(work)).await,
         Stage::Copy => Box::pin(copy::run(work)).await,
         Stage::Deployment => Box::pin(deployment::run(work)).await,
-        Stage::Migration | Stage::Verification => Ok(Outcome::not_configured()),
+        Stage::Migration => Box::pin(migration::run(work)).await,
+        Stage::Verification => Box::pin(verification::run(work)).await,
         Stage::Report => report::run(work).await,
     };
     match result {
         Ok(outcome) if outcome.parked => return Ok(Flow::Parked),
         Ok(outcome) => {
             let mut events = Vec::new();
-            if let Some(to) = outcome.state.filter(|to| *to != work.visit.run().state) {
+            // The states of a promotion on its way forward are not those of a rollback.
+            let state = outcome.state.filter(|_| !rollback || stage == Stage::Report);
+            if let Some(to) = state.filter(|to| *to != work.visit.run().state) {
                 events.push(Event::StateChanged { to });
             }
             let (conclusion, note, traffic) = (outcome.conclusion, outcome.note, work.traffic());
@@ -202,6 +254,12 @@ async fn end_badly(work: &mut Work<'_>, stage: Stage, trouble: Trouble) -> Resul
 pub(super) async fn hold_to_the_plan(work: &mut Work<'_>) -> Result<(), Fault> {
     let run = work.visit.run();
     let Some((plan, _)) = &run.plan else { return Ok(()) };
+    if run.ended.is_none()
+        && !run.changed_the_world()
+        && let Err(fault) = migration::hold_to_plan(work)
+    {
+        return refuse(work, fault).await;
+    }
     let now = work.target.configuration.as_ref().map(|(_, checksum)| checksum);
     if run.ended.is_some() || plan.configuration.as_ref() == now {
         return Ok(());

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde_json::Value;
 
 use super::drivers::{deployed_services, driver_of, order, planned_release};
 use super::target::Route;
-use super::targets;
 use super::work::{Outcome, Trouble, Work};
+use super::{migration, targets};
 use crate::checks::Depth;
 use crate::ledger::Filter;
 use crate::promotion::check::Finding;
@@ -48,20 +47,20 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         }
     }
     work.seen.sources = true;
-    if nothing_to_do(work, &resolved).await? {
-        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new());
+    let migrations = migration::look(work).await?;
+    let pending = migrations.iter().any(|found| !found.pending.is_empty());
+    if !pending && nothing_to_do(work, &resolved).await? {
+        let plan = plan(work, &resolved, &BTreeMap::new(), Vec::new())?;
         let hash = plan.hash();
         work.visit.note(Event::Planned { plan: Box::new(plan), hash, estimate: Estimate::default() }).await?;
         return Ok(Outcome::done().saying("the target has the digest already"));
     }
     inspect(work, &resolved).await?;
     let immutable = immutable_tags(work, &resolved).await?;
-    let mut stages = vec![Stage::Validation, Stage::Copy];
-    if !deployed_services(work).is_empty() {
-        stages.push(Stage::Deployment);
-    }
-    let plan = plan(work, &resolved, &immutable, stages);
-    let estimate = estimate(work, &plan);
+    let stages = stages(work);
+    let groups = super::probes::groups(work)?;
+    let plan = plan(work, &resolved, &immutable, stages)?;
+    let estimate = Estimate { remarks: super::probes::remarks(&groups), ..estimate(work, &plan) };
     let hash = plan.hash();
     let findings = look(work, &resolved).await?;
     work.visit
@@ -160,7 +159,10 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
     let mut wanted: Vec<(&Resolved, Tag)> = Vec::new();
     for one in resolved {
         for template in &one.route.immutable {
-            match super::target::tag(template, &values(work, one)) {
+            match super::target::tag(
+                template,
+                &super::values::of(work.visit.run(), &one.service, work.request.version.as_deref()),
+            ) {
                 Ok(tag) if tag == one.route.tag => faults.push(
                     Fault::new(
                         Code::ConfigurationInvalid,
@@ -201,41 +203,12 @@ async fn immutable_tags(work: &Work<'_>, resolved: &[Resolved]) -> Result<BTreeM
     Ok(tags)
 }
 
-/// What a tag's template may use. A value that is not known is left out, so that a template that needs it says so.
-fn values(work: &Work<'_>, one: &Resolved) -> BTreeMap<&'static str, Value> {
-    let run = work.visit.run();
-    let candidate = run.candidate(&one.service);
-    let mut values = BTreeMap::from([
-        ("service", Value::from(one.service.as_str())),
-        ("environment", run.opening.environment.as_str().into()),
-        ("digest", one.digest.as_str().into()),
-        ("deployment_id", run.id.as_str().into()),
-        ("mode", run.opening.mode.as_deref().unwrap_or_default().into()),
-        ("vars", serde_json::to_value(&run.opening.variables).unwrap_or_default()),
-    ]);
-    let mut add = |name, value: Option<Value>| {
-        if let Some(value) = value {
-            values.insert(name, value);
-        }
-    };
-    add("sequence", candidate.and_then(|candidate| candidate.sequence).map(Value::from));
-    let facts = candidate.and_then(|candidate| candidate.facts.as_ref());
-    add("revision", facts.and_then(|facts| facts.revision()).map(Value::from));
-    let version = work
-        .request
-        .version
-        .as_deref()
-        .or_else(|| facts.and_then(|facts| facts.label("org.opencontainers.image.version")));
-    add("version", version.map(Value::from));
-    values
-}
-
 fn plan(
     work: &Work<'_>,
     resolved: &[Resolved],
     immutable: &BTreeMap<String, Vec<PlannedTag>>,
     stages: Vec<Stage>,
-) -> Plan {
+) -> Result<Plan, Fault> {
     let candidates = work.target.services.iter().map(|service| {
         let one = resolved.iter().find(|one| one.service == service.name);
         Planned {
@@ -244,13 +217,28 @@ fn plan(
             version: if one.is_none() { work.request.version.clone() } else { None },
         }
     });
-    Plan {
+    Ok(Plan {
         environment: work.target.environment.clone(),
         candidates: candidates.collect(),
         stages,
         configuration: work.target.configuration.as_ref().map(|(_, checksum)| checksum.clone()),
-        inputs: BTreeMap::new(),
+        inputs: migration::inputs(work)?,
+    })
+}
+
+/// The stages that have something to do.
+fn stages(work: &Work<'_>) -> Vec<Stage> {
+    let mut stages = vec![Stage::Validation, Stage::Copy];
+    if migration::is_configured(work) {
+        stages.push(Stage::Migration);
     }
+    if !deployed_services(work).is_empty() {
+        stages.push(Stage::Deployment);
+    }
+    if work.target.services.iter().any(|service| work.target.settings(&service.name).health.is_some()) {
+        stages.push(Stage::Verification);
+    }
+    stages
 }
 
 fn planned_image(one: &Resolved, immutable: Option<&Vec<PlannedTag>>) -> PlannedImage {

@@ -60,7 +60,14 @@ fn conclusion(run: &Run) -> Conclusion {
 async fn deploy(work: &mut Work<'_>, wave: &[String]) -> Result<(), Trouble> {
     let mut tasks = Vec::new();
     for service in wave {
-        let Some(driver) = driver_of(work, service)? else { continue };
+        let driver = match driver_of(work, service) {
+            Ok(Some(driver)) => driver,
+            Ok(None) => continue,
+            Err(fault) => {
+                not_begun(work, service, fault).await?;
+                continue;
+            }
+        };
         let known = work.visit.run().deployment(service).map(|(intent, intended)| (intent, intended.clone()));
         let to = planned_release(work, service);
         let (intent, begin) = match known {
@@ -68,7 +75,13 @@ async fn deploy(work: &mut Work<'_>, wave: &[String]) -> Result<(), Trouble> {
             Some((intent, intended)) => (intent, intended.begun.map_or(Begin::Look, Begin::Follow)),
             None => {
                 let asked = order(work, service, to.clone(), None, String::new());
-                let from = driver.running(&asked).await.map_err(|fault| fault.about(service))?;
+                let from = match driver.running(&asked).await {
+                    Ok(from) => from,
+                    Err(fault) => {
+                        not_begun(work, service, fault).await?;
+                        continue;
+                    }
+                };
                 let before = before(work, service, &from, &to).await?;
                 let (name, driver) = (service.clone(), driver.name().to_owned());
                 let (to, before) = (Box::new(to.clone()), before.map(Box::new));
@@ -86,6 +99,28 @@ async fn deploy(work: &mut Work<'_>, wave: &[String]) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+/// Records that a service cannot be deployed: nothing was done to it, and what was done for it is taken back.
+async fn not_begun(work: &mut Work<'_>, service: &str, fault: Fault) -> Result<(), Fault> {
+    let known = work.visit.run().deployment(service).filter(|(_, one)| one.outcome.is_none()).map(|(intent, _)| intent);
+    let intent = match known {
+        Some(intent) => intent,
+        None => {
+            let driver =
+                work.target.settings(service).deploy.as_ref().map_or("none", |driver| driver.name()).to_owned();
+            let to = Box::new(planned_release(work, service));
+            let act = Act::Deploy { service: service.to_owned(), driver, to, from: Vec::new(), before: None };
+            work.visit.announce(Stage::Deployment, act).await?
+        }
+    };
+    let outcome = match known {
+        // An earlier visit may have begun it.
+        Some(_) => act::Outcome::Failed { code: Code::DeploymentUncertain, message: fault.message.clone() },
+        None => act::Outcome::NotBegun { code: fault.code, message: fault.message.clone() },
+    };
+    work.visit.settle(intent, outcome).await?;
+    tell(work, fault.about(service)).await
 }
 
 /// The name of an act for those who are to know it again.

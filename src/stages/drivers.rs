@@ -69,13 +69,12 @@ pub(super) fn order(
     let facts = candidate.and_then(|candidate| candidate.facts.as_ref());
     let planned = run.plan.as_ref().and_then(|(plan, _)| plan.candidate(service)).and_then(|one| one.image.as_ref());
     let is_candidate = release.digest.is_some() && release.digest == candidate.and_then(|one| one.digest.clone());
-    let platforms: Vec<Digest> = facts
-        .filter(|_| is_candidate)
-        .map(|facts| facts.platforms.iter().map(|one| one.manifest.clone()).collect())
-        .unwrap_or_default();
+    let platforms = facts.filter(|_| is_candidate).map(|facts| facts.platforms.as_slice()).unwrap_or_default();
+    let names: Vec<Digest> = platforms.iter().map(|one| one.manifest.clone()).collect();
     let order = Order {
         service: service.to_owned(),
-        names: platforms,
+        names,
+        platforms: platforms.iter().map(|one| one.platform.clone()).collect(),
         run: run.id.clone(),
         undoes,
         key,

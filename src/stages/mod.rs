@@ -2,11 +2,13 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `conditions`, `approval`, `validation`, `copy`, `deployment`, `report` | the stages |
+//! | `conditions`, `approval`, `validation`, `copy`, `migration`, `deployment`, `verification`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
-//! | `promote`, `recover`, `audit` | the operations |
+//! | `promote`, `recover`, `audit`, `verify` | the operations |
+//! | `rollback`, `way_back` | what was deployed is taken back by a run of its own; what that goes back to |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
+//! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
 //! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
 //! | `asking`, `reviewed`, `changes` | how people say yes, and what they are told |
 //! | `status`, `deployment_status`, `failure` | what GitHub is shown |
@@ -31,20 +33,27 @@ pub mod files;
 mod gates;
 mod lease;
 pub mod logs;
+mod migration;
 mod open;
+mod probes;
 mod promote;
 mod recover;
 mod report;
 pub mod request;
 mod reviewed;
+mod rollback;
 mod sources;
 mod status;
 mod take_back;
 pub mod target;
 mod targets;
 mod validation;
+mod values;
+mod verification;
+mod verify;
 mod visit;
 pub mod watch;
+mod way_back;
 mod work;
 
 pub use open::interrupt;

@@ -7,15 +7,18 @@ use super::audience::Audience;
 use super::request::Request;
 use super::target::Target;
 use super::visit::Visit;
-use crate::ledger::{Ledger, LedgerError, Opened};
-use crate::promotion::event::{Event, Opening, Record, VisitOpening};
+use crate::ledger::{Filter, Ledger, LedgerError, Opened};
+use crate::promotion::event::{Event, Opening, Operation, Record, VisitOpening};
 use crate::promotion::fault::{Code, Fault};
-use crate::promotion::identity::RunKey;
+use crate::promotion::identity::{DeploymentId, RunKey};
 use crate::promotion::run::Run;
 use crate::promotion::state::State;
 
 /// How often it is tried to record that a visit was stopped, when what it did last comes in between.
 const INTERRUPTIONS: u32 = 3;
+
+/// How far back it is looked for the run that a rollback takes back, in services of runs.
+const LOOKED_AT: u32 = 200;
 
 /// What a visit found.
 #[derive(Debug)]
@@ -40,7 +43,8 @@ pub(super) async fn open(
         Some(id) => (ledger.load(id).await?, false),
         None => {
             let commit = request.job.commit.clone().unwrap_or_else(|| format!("{:012x}", rand::random::<u64>() >> 16));
-            match ledger.open(opening(request, target), &commit).await? {
+            let rolls_back = taken_back(request, target, ledger.as_ref()).await?;
+            match ledger.open(Opening { rolls_back, ..opening(request, target) }, &commit).await? {
                 Opened::New(records) => (records, true),
                 Opened::Resumed(records) | Opened::Finished(records) => (records, false),
             }
@@ -50,6 +54,26 @@ pub(super) async fn open(
     refuse_other(request, target, visit.run())?;
     visit.announce_in_hand(&records);
     Ok(if visit.run().ended.is_some() { Found::Finished(visit) } else { Found::ToDo(visit) })
+}
+
+/// The run that a rollback by hand takes back: the last that has changed the environment.
+async fn taken_back(
+    request: &Request,
+    target: &Target,
+    ledger: &dyn Ledger,
+) -> Result<Option<DeploymentId>, LedgerError> {
+    if request.operation != Operation::Rollback {
+        return Ok(None);
+    }
+    let filter = Filter {
+        scope: Some(request.job.scope()),
+        environment: Some(target.environment.clone()),
+        limit: Some(LOOKED_AT),
+        ..Filter::default()
+    };
+    let past = ledger.past(&filter).await?;
+    let is_ours = |service: &str| target.services.iter().any(|one| one.name == service);
+    Ok(past.into_iter().find(|one| one.changed_the_world && is_ours(&one.service)).map(|one| one.run))
 }
 
 fn opening(request: &Request, target: &Target) -> Opening {

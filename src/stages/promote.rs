@@ -44,9 +44,12 @@ pub async fn promote(
     let told_of_github = tools.asked_of_github();
     let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default(), told, told_of_github };
     hold_to_the_plan(&mut work).await?;
-    match targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await {
-        Err(fault) if fault.code == Code::TargetMoved => refuse(&mut work, fault).await?,
-        asserted => asserted?,
+    // What is being taken back points elsewhere.
+    if work.visit.run().rollback.run.is_none() {
+        match targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await {
+            Err(fault) if fault.code == Code::TargetMoved => refuse(&mut work, fault).await?,
+            asserted => asserted?,
+        }
     }
     let advanced = advance(&mut work).await;
     // Also where the visit could not go on: nobody has to wait for a lease that is not used.

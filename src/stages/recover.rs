@@ -10,12 +10,13 @@ use super::request::{Job, Request};
 use super::target::Target;
 use super::visit::Visit;
 use super::work::{Seen, Tools, Work};
-use crate::ledger::{Acquired, Filter, Head, Heartbeat, Ledger};
-use crate::promotion::event::{Operation, Record};
-use crate::promotion::fault::{Code, Fault};
+use crate::ledger::{Acquired, Fence, Filter, Head, Heartbeat, Ledger};
+use crate::promotion::event::{Event, Operation, Record};
+use crate::promotion::fault::{Code, Exit, Fault};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
+use crate::promotion::state::State;
 
 /// What became of one run.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ impl Recovery<'_> {
         }
         visit.hold_own_lease();
         let heartbeat = visit.fence().map(|fence| Heartbeat::start(Arc::clone(&self.ledger), fence.clone()));
-        let settled = settle(&mut visit, &tools).await;
+        let settled = settle(&mut visit, &tools, None).await;
         drop(heartbeat);
         let released = visit.release().await;
         let result = match settled.and(released) {
@@ -181,12 +182,17 @@ pub(super) async fn others(work: &mut Work<'_>) -> Result<Option<Fault>, Fault> 
         if run.id == own || !needs_settling(&run) {
             continue;
         }
+        if is_superseded(work.visit.run(), &run) {
+            supersede(work, &run, &fence).await?;
+            continue;
+        }
         let records = ledger.load(&run.id).await?;
         let mut other = Visit::take_up(&records, false, Arc::clone(&ledger), Arc::clone(work.visit.audience()))?;
         other.hold(Some(fence.clone()));
         let before = work.tools.registries.traffic();
         // Boxed, because settling advances a run, which may settle others.
-        let settled = Box::pin(settle(&mut other, work.tools)).await;
+        let target = target_of(work, &run);
+        let settled = Box::pin(settle(&mut other, work.tools, target)).await;
         // What that has cost is in the other run's record.
         work.told.add(&work.tools.registries.traffic_since(&before));
         if let Err(fault) = settled {
@@ -209,11 +215,40 @@ fn needs_settling(run: &Run) -> bool {
     run.ended.is_none() && (open || (run.changed_the_world() && cut_off))
 }
 
-/// Advances a run to its end, by its plan alone.
-async fn settle(visit: &mut Visit, tools: &Tools) -> Result<(), Fault> {
+/// Whether a rollback by hand settles what another run has left behind: everything was put in place, and all that is
+/// missing is whether it lives.
+fn is_superseded(ours: &Run, other: &Run) -> bool {
+    ours.opening.operation == Operation::Rollback && other.unsettled().next().is_none()
+}
+
+/// Ends a run that a rollback by hand takes the place of.
+async fn supersede(work: &Work<'_>, run: &Run, fence: &Fence) -> Result<(), Fault> {
+    let ledger = Arc::clone(work.visit.ledger());
+    let records = ledger.load(&run.id).await?;
+    let mut other = Visit::take_up(&records, false, ledger, Arc::clone(work.visit.audience()))?;
+    other.hold(Some(fence.clone()));
+    let mut events = Vec::new();
+    if run.is_visited() {
+        events.push(Event::Interrupted { cause: format!("rolled back by hand, by run {}", work.visit.run().id) });
+    }
+    events.push(Event::RunEnded { state: State::Failed, exit: Exit::Failed, reason: None });
+    other.record(events).await
+}
+
+/// Where another run goes, where it is where ours goes and the configuration says so still.
+fn target_of(work: &Work<'_>, run: &Run) -> Option<Target> {
+    let (plan, _) = run.plan.as_ref()?;
+    let (_, checksum) = work.target.configuration.as_ref()?;
+    let same = plan.configuration.as_ref() == Some(checksum)
+        && plan.candidates.iter().all(|planned| work.target.service(&planned.service).is_some());
+    same.then(|| work.target.only(&run.opening.services))
+}
+
+/// Advances a run to its end, by its plan alone, or with what the configuration says of later stages.
+async fn settle(visit: &mut Visit, tools: &Tools, target: Option<Target>) -> Result<(), Fault> {
     let plan = visit.run().plan.as_ref().map(|(plan, _)| plan.clone());
     let plan = plan.ok_or_else(|| Fault::defect("a run without a plan has changed the world"))?;
-    if let Some(stage) = plan.stages.iter().find(|stage| **stage > Stage::Copy) {
+    if let Some(stage) = plan.stages.iter().find(|stage| **stage > Stage::Copy && target.is_none()) {
         return Err(Fault::new(
             Code::RecoveryNeeded,
             format!("run {} has still to go through {stage}, which needs its configuration", visit.run().id),
@@ -221,7 +256,7 @@ async fn settle(visit: &mut Visit, tools: &Tools) -> Result<(), Fault> {
         .with_fix("run its job again, which goes on with it"));
     }
     let request = request_of(visit.run());
-    let target = Target::planned(&plan);
+    let target = target.unwrap_or_else(|| Target::planned(&plan));
     open::begin(visit, &request).await?;
     visit.tell_by(tools.post.clone());
     let told = tools.registries.traffic();

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::request::{Destination, Request};
 use crate::config::{ConfigErrors, Configuration, Environment, Github, Settings, Template, unbuilt};
 use crate::promotion::digest::Digest;
+use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::{Reference, Repository, Tag};
 use crate::promotion::plan::Plan;
@@ -15,8 +18,8 @@ const BUILT: &[&str] = &[
     "from-tag",
     "tag",
     "immutable-tags",
-    "deploy.command",
-    "deploy.http",
+    "deploy",
+    "migrate",
     "repository",
     "gates.approval",
     "gates.branches",
@@ -31,10 +34,53 @@ const BUILT: &[&str] = &[
     "gates.soak",
     "gates.workflow",
     "github",
+    "health.baseline",
+    "health.deadline",
+    "health.interval",
+    "health.monitor",
+    "health.probes.*.addresses",
+    "health.probes.*.basic",
+    "health.probes.*.bearer",
+    "health.probes.*.body",
+    "health.probes.*.certificate",
+    "health.probes.*.command",
+    "health.probes.*.critical",
+    "health.probes.*.dns",
+    "health.probes.*.env",
+    "health.probes.*.expect-headers",
+    "health.probes.*.form",
+    "health.probes.*.headers",
+    "health.probes.*.identity",
+    "health.probes.*.interval",
+    "health.probes.*.json",
+    "health.probes.*.latency",
+    "health.probes.*.method",
+    "health.probes.*.pattern",
+    "health.probes.*.postgres",
+    "health.probes.*.query",
+    "health.probes.*.redirects",
+    "health.probes.*.redis",
+    "health.probes.*.retries",
+    "health.probes.*.samples",
+    "health.probes.*.status",
+    "health.probes.*.tcp",
+    "health.probes.*.text",
+    "health.probes.*.timeout",
+    "health.probes.*.tls",
+    "health.probes.*.url",
+    "health.probes.*.value",
+    "health.readiness",
+    "health.retries",
+    "health.settle",
+    "health.smoke",
+    "health.timeout",
     "insecure-registries",
     "notify",
     "registries",
     "retry",
+    "rollback.automatic",
+    "rollback.depth",
+    "rollback.lived",
     "services",
     "validate.age",
     "validate.command",
@@ -69,6 +115,8 @@ pub struct Target {
     pub configuration: Option<(String, Digest)>,
     /// What it says.
     settings: Environment,
+    /// The names of all services of the configuration.
+    known: Vec<String>,
 }
 
 /// A service of a run.
@@ -144,6 +192,7 @@ impl Target {
             services,
             configuration: Some((path.to_owned(), configuration.checksum(environment))),
             settings: environment.clone(),
+            known: configuration.services().keys().cloned().collect(),
         })
     }
 
@@ -184,6 +233,7 @@ impl Target {
             settings: Environment::without_configuration(&environment),
             environment,
             configuration: None,
+            known: Vec::new(),
         })
     }
 
@@ -200,6 +250,7 @@ impl Target {
             services,
             configuration: None,
             settings: Environment::without_configuration(&plan.environment),
+            known: Vec::new(),
         }
     }
 
@@ -243,6 +294,27 @@ impl Target {
         &self.settings
     }
 
+    /// Whether a name is that of a service of the configuration, in this run or not.
+    #[must_use]
+    pub fn knows(&self, service: &str) -> bool {
+        self.known.iter().any(|known| known == service)
+    }
+
+    /// The same for some of its services alone.
+    pub(super) fn only(&self, services: &[String]) -> Self {
+        let mut target = self.clone();
+        target.services.retain(|service| services.contains(&service.name));
+        target.unpin();
+        target
+    }
+
+    /// Nothing is said any more of what the candidates must be.
+    pub(super) fn unpin(&mut self) {
+        for route in self.services.iter_mut().filter_map(|service| service.image.as_mut()) {
+            route.pinned = None;
+        }
+    }
+
     /// A service of the run.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
@@ -266,7 +338,9 @@ fn route(request: &Request, environment: &Environment, service: &str, own: &Repo
         .with_fix("add `tag` to the environment"));
     };
     let tag = target.tag.clone().ok_or_else(|| Fault::defect("a target without a tag"))?;
-    let source = source(request, environment, service, own)?;
+    // A rollback comes from where it goes to; and what is verified is there.
+    let back = matches!(request.operation, Operation::Rollback | Operation::Verify);
+    let source = if back { target.clone() } else { source(request, environment, service, own)? };
     let route = Route {
         source,
         pinned: request.digest.clone(),
@@ -274,7 +348,9 @@ fn route(request: &Request, environment: &Environment, service: &str, own: &Repo
         tag,
         immutable: settings.immutable_tags.clone(),
     };
-    refuse_same(&route)?;
+    if !back {
+        refuse_same(&route)?;
+    }
     Ok(route)
 }
 
@@ -314,7 +390,7 @@ fn source(request: &Request, environment: &Environment, service: &str, own: &Rep
 ///
 /// # Errors
 /// [`Code::ConfigurationInvalid`] when a value that it needs is not there, or what it makes is not a tag.
-pub(super) fn tag(template: &Template, values: &BTreeMap<&str, serde_json::Value>) -> Result<Tag, Fault> {
+pub(super) fn tag(template: &Template, values: &impl Serialize) -> Result<Tag, Fault> {
     let text = template.render(values).map_err(|error| {
         Fault::new(Code::ConfigurationInvalid, error.to_string()).with_fix(
             "give the value that is missing (an input, or a label of the image), or use another one in the template",

@@ -40,6 +40,8 @@ pub struct Tools {
     pub workspace: PathBuf,
     /// How patiently requests are tried again.
     pub retry: RetryPolicy,
+    /// The address of GitHub's API.
+    pub api_url: String,
     /// The folder for records, reports and logs, with one folder for each run.
     pub folder: PathBuf,
     /// Whether nothing is recorded and nobody told.
@@ -58,7 +60,13 @@ impl Tools {
     /// What drivers are built with.
     #[must_use]
     pub(super) fn kit(&self) -> Kit {
-        Kit { secrets: self.secrets.clone(), retry: self.retry, workspace: self.workspace.clone() }
+        Kit {
+            secrets: self.secrets.clone(),
+            retry: self.retry,
+            workspace: self.workspace.clone(),
+            github: self.hub.clone(),
+            api_url: self.api_url.clone(),
+        }
     }
 }
 

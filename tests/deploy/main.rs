@@ -3,7 +3,19 @@
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod http;
+#[cfg(test)]
+mod lambda;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod oauth;
+#[cfg(test)]
+mod workflow;
 // What promotions are tested with, too; not all of it is needed here.
 #[cfg(test)]
 #[allow(dead_code, reason = "shared with the tests of promotions, which use the rest")]

@@ -94,6 +94,25 @@ fn two_of_three_say_yes_in_an_issue() {
     assert!(visit.summary().contains("looks good") && !visit.summary().contains("<b>"), "{visit:?}");
 }
 
+/// With a look every 75 seconds that is 48 requests an hour.
+#[test]
+fn a_look_at_the_answers_costs_one_request() {
+    let scene = Scene::new(BY_ISSUE);
+    let mut running = scene.step().start();
+    let issue = asks(&scene, &mut running);
+    scene.github.clear_log();
+    while scene.github.log().len() < 5 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let wanted = format!("GET /repos/acme/api/issues/{}/comments", issue.number);
+    let log: Vec<String> = scene.github.log().iter().map(|entry| entry.line()).collect();
+    assert!(log.iter().all(|line| line.starts_with(&wanted)), "{log:#?}");
+    running.signal(Signal::TERM);
+    assert_eq!(scene.finish(running).code, Some(143));
+    // An hour of it by the released program's own pace.
+    assert!(3_600 / tidegate::pace::approvals().as_secs() < 60);
+}
+
 #[test]
 fn one_no_is_enough() {
     let scene = Scene::new(BY_ISSUE);

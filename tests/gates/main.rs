@@ -8,4 +8,6 @@ mod gates;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod ssh;

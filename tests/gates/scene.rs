@@ -90,7 +90,7 @@ impl Scene {
         let run = api.run("promote.yml", &commit, "octocat");
         api.environment(&NewEnvironment::named("production"));
         image(1, &commit).place(registry.contents(), "acme/api", &["staging"]);
-        let scene = Self {
+        Self {
             configuration: configuration(&registry, more),
             registry,
             github,
@@ -99,8 +99,7 @@ impl Scene {
             run,
             contract: None,
             ledger: tempfile::tempdir().unwrap(),
-        };
-        scene
+        }
     }
 
     /// The step that promotes to `production`, with a job's token that may do everything.

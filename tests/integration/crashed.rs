@@ -169,10 +169,7 @@ fn killed_anywhere_and_run_again_on_sqlite() {
 #[test]
 fn killed_anywhere_and_run_again_on_postgresql() {
     let undisturbed = undisturbed(Scene::new().on_postgres());
-    // Between two of the ledger's places it makes no difference what the ledger is.
-    let ledgers =
-        |number: &u64| undisturbed.points[*number as usize - 1].contains("ledger") || number.is_multiple_of(5);
-    each(undisturbed.numbers().filter(ledgers), |point| {
+    each(undisturbed.numbers(), |point| {
         let scene = arrange(Scene::new().on_postgres());
         dies(&scene, &attempt(&scene, 1), point);
         let visit = scene.finish(attempt(&scene, 2).start());

@@ -21,20 +21,8 @@ fn mailed(server: &MailServer, keys: &str, authority: &Authority) -> (Scene, Fin
     (scene, finished)
 }
 
-/// Whether the server is there; a machine without it is told so.
-fn is_there() -> bool {
-    let there = MailServer::is_there();
-    if !there {
-        println!("ignored: there is no aiosmtpd; script/setup installs it");
-    }
-    there
-}
-
 #[test]
 fn a_mail_arrives_as_it_was_meant() {
-    if !is_there() {
-        return;
-    }
     let authority = Authority::new();
     let login = "user: \"${SMTP_USER}\", password: \"${SMTP_PASSWORD}\"";
     for (security, keys) in [
@@ -70,9 +58,6 @@ fn a_mail_arrives_as_it_was_meant() {
 
 #[test]
 fn no_mail_and_no_password_goes_over_a_connection_that_is_not_what_was_asked_for() {
-    if !is_there() {
-        return;
-    }
     let authority = Authority::new();
     let login = "user: \"${SMTP_USER}\", password: \"${SMTP_PASSWORD}\"";
     // A server without TLS, and one with a certificate of somebody else.
@@ -88,9 +73,6 @@ fn no_mail_and_no_password_goes_over_a_connection_that_is_not_what_was_asked_for
 
 #[test]
 fn what_a_server_refuses_is_tried_again_only_where_that_may_pass() {
-    if !is_there() {
-        return;
-    }
     let authority = Authority::new();
     for (answer, attempts) in [("451 try again later", 3), ("550 no such user", 1)] {
         let server = MailServer::start(Security::None, &authority, false, answer);

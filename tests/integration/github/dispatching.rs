@@ -82,7 +82,7 @@ async fn without_a_nonce_one_of_several_is_none() {
     bench.api.workflow(&deploy());
     bench.github.configure(|settings| {
         settings.run_details = false;
-        settings.runs_appear_after = 3;
+        settings.runs_appear_after = 8;
     });
     let (one, other) = (bench.client(), bench.client());
     let dispatch = dispatch(None);

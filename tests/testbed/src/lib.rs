@@ -11,6 +11,9 @@
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
+//! | [`oauth`] | an OAuth 2 server, npm's `oidc-provider` |
+//! | [`lambda`] | AWS Lambda's API |
+//! | [`docker_host`] | hosts with Docker that are reached over SSH |
 //! | [`deployment_api`] | a deployment API with a memory |
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
 //! | [`github`] | a stateful stand-in for GitHub's REST API |
@@ -18,6 +21,7 @@
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
 //! | [`mail`] | a real SMTP server, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
+//! | [`service`] | a service whose versions behave as told |
 //! | [`authority`] | a certificate authority for local TLS |
 //!
 //! Everything may be called from tests with and without a runtime: the servers live on a runtime of their own
@@ -37,19 +41,23 @@ pub mod contract;
 pub mod deployment_api;
 pub mod digest;
 pub mod docker;
+pub mod docker_host;
 pub mod docker_registry;
 pub mod fault;
 mod front;
 pub mod github;
 pub mod image;
+pub mod lambda;
 pub mod log;
 pub mod mail;
+pub mod oauth;
 pub mod postgres;
 pub mod proxy;
 mod random;
 pub mod registry;
 pub mod runner;
 mod server;
+pub mod service;
 pub mod sshd;
 pub mod tokens;
 

@@ -20,6 +20,7 @@ pub struct Sshd {
     program: Program,
     port: u16,
     user: String,
+    owner: Option<(u32, u32)>,
     directory: TempDir,
 }
 
@@ -74,13 +75,19 @@ impl Sshd {
         let mut program = Program::start("sshd", Path::new(PROGRAM), &arguments, account.as_ref(), &log);
         let listening = |log: &str| (log.matches("Server listening on").count() == 3).then_some(());
         program.wait_until(listening).unwrap_or_else(|error| panic!("{error}"));
-        Self { program, port, user, directory }
+        let owner = account.as_ref().map(|account| (account.uid, account.gid));
+        Self { program, port, user, owner, directory }
     }
 
     /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whose files those of that account are; nothing where it is the account of this process.
+    pub(crate) const fn owner(&self) -> Option<(u32, u32)> {
+        self.owner
     }
 
     /// The account that commands run as.

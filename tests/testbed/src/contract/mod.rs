@@ -286,7 +286,7 @@ fn installed(path: &str) -> PathBuf {
     found
 }
 
-fn node() -> PathBuf {
+pub(crate) fn node() -> PathBuf {
     let places = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&places).map(|place| place.join("node")).find(|path| path.exists());
     found.expect("Node.js is not installed, and the tests need it: run script/setup")

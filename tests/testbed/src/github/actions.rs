@@ -10,14 +10,19 @@ use super::world::{Job, Repo, Review, Run, World, time};
 
 pub(super) fn one(world: &mut World, call: &Call) -> Reply {
     let number = call.number(5);
-    if let Some(run) = repo_mut(world, call).runs.iter_mut().find(|run| run.id == number)
-        && let Some((status, conclusion)) = run.steps.pop_front()
-    {
-        (run.status, run.conclusion) = (status, conclusion);
+    if let Some(run) = repo_mut(world, call).runs.iter_mut().find(|run| run.id == number) {
+        go_on(run);
     }
     match find(repo(world, call), number) {
         Some(run) => Reply::json(200, show(world, call, run)),
         None => Reply::not_found(),
+    }
+}
+
+/// A run goes on a step whenever it is looked at.
+fn go_on(run: &mut Run) {
+    if let Some((status, conclusion)) = run.steps.pop_front() {
+        (run.status, run.conclusion) = (status, conclusion);
     }
 }
 
@@ -44,8 +49,15 @@ fn listed(world: &mut World, call: &Call, workflow: Option<u64>) -> Reply {
     let mut runs: Vec<&Run> = repo(world, call).runs.iter().filter(matches).collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.id));
     let shown = runs.into_iter().map(|run| show(world, call, run)).collect();
-    for run in &mut repo_mut(world, call).runs {
-        run.hidden = run.hidden.saturating_sub(1);
+    let runs = &mut repo_mut(world, call).runs;
+    // Runs that are late appear together, with the latest of them.
+    let appearing = runs.iter().map(|run| run.hidden).max() == Some(1);
+    for run in runs {
+        match run.hidden {
+            0 => go_on(run),
+            _ if appearing => run.hidden = 0,
+            hidden => run.hidden = hidden.saturating_sub(1).max(1),
+        }
     }
     Reply::list_under("workflow_runs", shown, json!({}))
 }

@@ -1,0 +1,2 @@
+# Runs a program of the host. Arguments: the program with its own.
+exec "$@"

@@ -1,0 +1,7 @@
+//! What was deployed is asked, watched and taken back: the real program against a service that behaves as told.
+
+#![allow(clippy::unwrap_used, reason = "tests may give up with a clear message")]
+
+mod scene;
+mod taken_back;
+mod verdicts;
