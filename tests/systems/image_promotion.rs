@@ -207,3 +207,31 @@ fn an_environment_that_nobody_guards_is_refused() {
     assert!(run.log().contains("environment-unprotected"), "{run}");
     assert_eq!(caller.tag("production"), None);
 }
+
+#[test]
+fn an_emergency_rollback_puts_back_what_lived() {
+    const ROLLBACK: &str = ".github/workflows/rollback.yml";
+    let caller = Caller::new();
+    for number in [1, 2] {
+        caller.place(&caller.sound(number), "staging");
+        let run = caller.machine(yes).dispatch(FILE, &[]);
+        assert_eq!(run.result(), Verdict::Success, "{run}");
+    }
+    let before = caller.registry.contents().snapshot();
+    let mistyped = [("reason", "orders are lost"), ("confirm", "rollback")];
+    let refused = caller.machine(yes).dispatch(ROLLBACK, &mistyped);
+    assert_eq!(refused.result(), Verdict::Failure, "{refused}");
+    assert_eq!(caller.registry.contents().snapshot(), before);
+    // To the one that is named: nothing has lived for ten minutes here.
+    let digest = caller.sound(1).digest().to_owned();
+    let inputs = [("reason", "orders are lost"), ("confirm", "ROLLBACK"), ("digest", digest.as_str())];
+    let run = caller.machine(yes).dispatch(ROLLBACK, &inputs);
+    assert_eq!(run.result(), Verdict::Success, "{run}");
+    assert_eq!(caller.tag("production").as_deref(), Some(caller.sound(1).digest()));
+    assert_eq!(run.job("rollback").outputs["status"], "SUCCESS", "{run}");
+    assert!(caller.database.psql("select operation, reason from tidegate.run").contains("rollback|orders are lost"));
+    // What was replaced is bad here, and is not promoted again.
+    let again = caller.machine(yes).dispatch(FILE, &[]);
+    assert_eq!(again.job("promote / conditions").result, Verdict::Failure, "{again}");
+    assert!(again.log().contains("digest-bad"), "{again}");
+}

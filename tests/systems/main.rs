@@ -5,6 +5,7 @@
 mod image_promotion;
 mod pages;
 mod release;
+mod site;
 
 use std::path::{Path, PathBuf};
 
