@@ -1,9 +1,20 @@
-# The builder makes one static binary; the image holds it with what runners need, and nothing else.
+# The builder makes one static binary; the image holds it with the few programs that it and runners call, and nothing else.
 FROM rust:1.95-slim-bookworm AS build
 
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends busybox-static ca-certificates \
+ && apt-get install --yes --no-install-recommends busybox-static ca-certificates openssh-client \
  && rm -rf /var/lib/apt/lists/*
+
+# OpenSSH's client is what is not static: the driver `compose` and the gate `resources` call it.
+RUN mkdir -p /image/bin /image/licenses \
+ && for program in ssh ssh-keygen ssh-keyscan; do \
+      cp "/usr/bin/$program" /image/bin/ && ldd "/usr/bin/$program" || exit 1; \
+    done | grep --only-matching '/[^ ]*' | sort --unique > /libraries \
+ && xargs cp --dereference --parents --target-directory /image < /libraries \
+ && sed 's|.*/|*/|' /libraries | xargs dpkg-query --search | cut --delimiter : --fields 1 | sort --unique > /packages \
+ && for package in openssh-client $(cat /packages); do \
+      cp "/usr/share/doc/$package/copyright" "/image/licenses/$package" || exit 1; \
+    done
 
 WORKDIR /build
 # The target is named so that these flags are not for build scripts and macros, which cannot be static.
@@ -22,7 +33,7 @@ COPY . .
 # Cargo goes by times, and the sources are older than what was built from the stand-ins.
 RUN touch src/main.rs src/lib.rs \
  && cargo build --release --locked --bin tidegate --target "$(rustc -vV | sed -n 's/^host: //p')" \
- && mkdir -p /image/bin /image/etc/ssl/certs /image/licenses \
+ && mkdir -p /image/etc/ssl/certs \
  && install -d -m 1777 /image/tmp \
  && cp target/*/release/tidegate /image/tidegate \
  && ln -s tidegate /image/tidegate-finalise \

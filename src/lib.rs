@@ -16,6 +16,7 @@
 //! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`gates`] | what must hold before anything is changed: one file for each gate |
 //! | [`export`] | archive, artifact, traces: what leaves the machine when a visit is over |
+//! | [`aws`] | Amazon Web Services: credentials, and the calls of Lambda's API |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
 //! | [`deploy`] | the drivers that put releases in place |
@@ -24,10 +25,11 @@
 //! | [`process`] | programs that we run: bounded, and never left behind |
 //! | [`ssh`] | commands on hosts that prove who they are |
 //!
-//! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → {github, registry, ledger,
-//! config, ssh} → {http, process} → promotion. `promotion` imports none of the others.
+//! Imports run one way: action → stages → {gates, checks, deploy, health, notify, report} → aws → {github, registry,
+//! ledger, config, ssh} → {http, process} → promotion. `promotion` imports none of the others.
 
 pub mod action;
+pub mod aws;
 pub mod checks;
 pub mod config;
 mod crashpoint;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Arg, ArgAction, Command};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use super::environment::Environment;
 use crate::config::NotifyEvent;
@@ -626,14 +626,6 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
         }
     }
     Ok(pairs)
-}
-
-impl Inputs {
-    /// The ledger's address with its parts exposed for the ledger alone.
-    #[must_use]
-    pub fn database_password_text(&self) -> Option<&str> {
-        self.database_password.as_ref().map(|secret| secret.expose_secret())
-    }
 }
 
 #[cfg(test)]

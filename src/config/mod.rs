@@ -82,7 +82,9 @@ pub use self::matching::{JsonPath, Pattern, Pointer};
 pub use self::migrate::{Migrate, MigrationTool, SqlMigrations};
 pub use self::names::{Approver, Status};
 pub use self::notify::{Channel, ChannelKind, GithubComment, Mail, NotifyEvent, Smtp, SmtpSecurity};
-pub use self::probe::{Expectation, HttpProbe, IdentityPlace, Probe, ProbeIdentity, ProbeKind, Request, SmokeStep};
+pub use self::probe::{
+    Expectation, HttpProbe, IdentityPlace, LambdaProbe, Probe, ProbeIdentity, ProbeKind, Request, SmokeStep,
+};
 pub use self::registries::RegistryCredentials;
 pub use self::rollback::Rollback;
 pub use self::scan::{Scan, Threshold, Vulnerability};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Check, Checker, replaced};
 use super::collection::{Map, NonEmpty, OneOrMany};
-use super::deploy::{Basic, Body, Method, RawBasic};
+use super::deploy::{Basic, Body, Credentials, Method, RawBasic, RawCredentials};
 use super::health::Retries;
 use super::literal::{Lit, Literal, NotOne};
 use super::matching::{AnyPattern, JsonPath, JsonPathSyntax, Pattern};
@@ -76,20 +76,7 @@ pub enum ProbeKind {
         expect: Vec<Template>,
     },
     /// A Lambda function that answers.
-    Lambda {
-        /// The function's name.
-        function: Template,
-        /// The version or alias.
-        qualifier: Option<Template>,
-        /// What it is invoked with.
-        payload: Option<Json>,
-        /// What its answer must have, by JSON path.
-        expect: IndexMap<JsonPath, Json>,
-        /// The region; none for that of the step's environment.
-        region: Option<String>,
-        /// The role to take on; none for the credentials of the step's environment.
-        role: Option<String>,
-    },
+    Lambda(Box<LambdaProbe>),
     /// A program that ends with 0.
     Command {
         /// The program and its arguments.
@@ -97,6 +84,27 @@ pub enum ProbeKind {
         /// The variables that it gets.
         env: IndexMap<String, Value>,
     },
+}
+
+/// An invocation of a Lambda function and what is expected of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LambdaProbe {
+    /// The function's name.
+    pub function: Template,
+    /// The version or alias.
+    pub qualifier: Option<Template>,
+    /// What it is invoked with.
+    pub payload: Option<Json>,
+    /// What its answer must have, by JSON path.
+    pub expect: IndexMap<JsonPath, Json>,
+    /// The region; none for that of the step's environment.
+    pub region: Option<String>,
+    /// The role to take on; none for the credentials of the step's environment.
+    pub role: Option<String>,
+    /// Credentials instead of those of the step's environment.
+    pub credentials: Option<Credentials>,
+    /// The address of the API; none for that of AWS.
+    pub endpoint: Option<Template>,
 }
 
 /// A request of HTTP and what is expected of the answer.
@@ -185,6 +193,7 @@ section! {
         one_of ["url", "tcp", "tls", "postgres", "redis", "dns", "lambda", "command"],
         at_most_one_of ["bearer", "basic"],
         at_most_one_of ["json", "form", "text"],
+        at_most_one_of ["role", "credentials"],
         finish probe => Probe
     {
         /// A request of HTTP to this address.
@@ -262,13 +271,17 @@ section! {
         optional region: Lit<Region> => String,
         /// For `lambda`: the role to take on with GitHub's OpenID Connect token of the job.
         optional role: Lit<RoleArn> => String,
+        /// For `lambda`: credentials instead of those of the step's environment.
+        optional credentials: RawCredentials => Credentials,
+        /// For `lambda`: the address of the API, for stand-ins. Default: that of AWS.
+        optional endpoint: Filled<UrlSyntax> => Template,
         /// For `command`: the variables that it gets; it gets no others but `PATH` and `HOME`.
         default(IndexMap::new()) env: Variables => IndexMap<String, Value>,
     }
 }
 
 /// The keys that mean something for some kinds of probes only.
-const SIBLINGS: [(&str, &[&str]); 23] = [
+const SIBLINGS: [(&str, &[&str]); 25] = [
     ("identity", &["url"]),
     ("method", &["url"]),
     ("headers", &["url"]),
@@ -291,6 +304,8 @@ const SIBLINGS: [(&str, &[&str]); 23] = [
     ("expect", &["lambda"]),
     ("region", &["lambda"]),
     ("role", &["lambda"]),
+    ("credentials", &["lambda"]),
+    ("endpoint", &["lambda"]),
     ("env", &["command"]),
 ];
 
@@ -320,15 +335,18 @@ fn kind(keys: ProbeKeys) -> Option<ProbeKind> {
         let (redirects, certificate) = (keys.redirects, keys.certificate);
         return Some(ProbeKind::Http(Box::new(HttpProbe { request, expect, redirects, certificate })));
     }
-    let (certificate, query, value, region, role) = (keys.certificate, keys.query, keys.value, keys.region, keys.role);
-    let (qualifier, payload, expect, addresses, env) =
-        (keys.qualifier, keys.payload, keys.expect, keys.addresses, keys.env);
+    let (certificate, query, value, addresses, env) =
+        (keys.certificate, keys.query, keys.value, keys.addresses, keys.env);
+    let (qualifier, payload, expect) = (keys.qualifier, keys.payload, keys.expect);
+    let (region, role, credentials, endpoint) = (keys.region, keys.role, keys.credentials, keys.endpoint);
+    let lambda =
+        |function| Box::new(LambdaProbe { function, qualifier, payload, expect, region, role, credentials, endpoint });
     None.or(keys.tcp.map(ProbeKind::Tcp))
         .or(keys.tls.map(|address| ProbeKind::Tls { address, certificate }))
         .or(keys.postgres.map(|database| ProbeKind::Postgres { database, query, expect: value }))
         .or(keys.redis.map(ProbeKind::Redis))
         .or(keys.dns.map(|name| ProbeKind::Dns { name, expect: addresses }))
-        .or(keys.lambda.map(|function| ProbeKind::Lambda { function, qualifier, payload, expect, region, role }))
+        .or(keys.lambda.map(lambda).map(ProbeKind::Lambda))
         .or(keys.command.map(|run| ProbeKind::Command { run, env }))
 }
 

@@ -171,11 +171,6 @@ impl GitHub {
         self.retry.attempts
     }
 
-    /// The deadline.
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
     /// Sends a request and reads its answer as JSON.
     pub(super) async fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<T, GitHubError> {
         decode(&self.send(request).await?.body, &request.what)

@@ -1,4 +1,4 @@
-//! Starting a workflow, and waiting for how it ends.
+//! Starting a workflow, and knowing which run that has started.
 //!
 //! GitHub tells which run a `workflow_dispatch` has started only where it is new enough and asked to; otherwise, and for
 //! a `repository_dispatch` always, the run has to be found among those that have appeared since. It is found for certain
@@ -11,7 +11,6 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::client::{GitHub, decode};
 use super::error::GitHubError;
@@ -36,9 +35,6 @@ pub const APPEARANCE: Duration = Duration::from_secs(60);
 
 /// How often it is looked for in that time.
 const LOOKS: u32 = 12;
-
-/// How often in a row a wait bears that GitHub cannot be asked.
-const BEARABLE: u32 = 5;
 
 /// A workflow to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,41 +178,6 @@ impl GitHub {
         }
         let start = self.prepare(repository, filter, dispatch.nonce.as_deref(), dispatch.appears_within).await?;
         self.start(&request, &start).await.map(Some)
-    }
-
-    /// Waits for a workflow run to end, asking `every` so often, until `until` or the client's own deadline.
-    ///
-    /// # Errors
-    /// [`GitHubError::OutOfTime`] when it has not ended by then; what GitHub says, once it has said so several times in a
-    /// row.
-    pub async fn wait_for_run(
-        &self,
-        repository: &RepositoryName,
-        run: u64,
-        every: Duration,
-        until: Option<Instant>,
-    ) -> Result<WorkflowRun, GitHubError> {
-        let mut borne = 0;
-        loop {
-            let state = match self.workflow_run(repository, run).await {
-                Ok(seen) if seen.has_ended() => return Ok(seen),
-                Ok(seen) => {
-                    borne = 0;
-                    seen.status
-                }
-                Err(error) if error.may_have_been_done() && borne < BEARABLE => {
-                    borne += 1;
-                    error.to_string()
-                }
-                Err(error) => return Err(error),
-            };
-            let end = [until, self.deadline()].into_iter().flatten().min();
-            if end.is_some_and(|end| Instant::now() + every >= end) {
-                let what = format!("waiting for workflow run {run} of {repository}");
-                return Err(GitHubError::OutOfTime { what, why: format!("its state is `{}`", state.escape_debug()) });
-            }
-            tokio::time::sleep(every).await;
-        }
     }
 
     /// Remembers what there is before a run is started.

@@ -76,18 +76,6 @@ struct BranchPolicyModel {
     kind: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct CustomRuleModel {
-    #[serde(default)]
-    enabled: bool,
-    app: Option<AppModel>,
-}
-
-#[derive(Deserialize)]
-struct AppModel {
-    slug: Option<String>,
-}
-
 /// People and teams from a list of reviewers.
 pub(super) fn reviewers_of(models: Vec<ReviewerModel>) -> (BTreeSet<Login>, BTreeSet<String>) {
     let names: Vec<NamesModel> = models.into_iter().filter_map(|model| model.reviewer).collect();
@@ -156,28 +144,6 @@ impl GitHub {
             Some(BranchPolicy { name: model.name?, is_of_tags: model.kind.as_deref() == Some("tag") })
         };
         Ok(models.into_iter().filter_map(policy).collect())
-    }
-
-    /// The Apps whose consent an environment asks for, by slug (GitHub docs, "Get all deployment protection rules for an
-    /// environment"; actions: read).
-    ///
-    /// # Errors
-    /// What GitHub says.
-    pub async fn custom_protection(
-        &self,
-        repository: &RepositoryName,
-        environment: &str,
-    ) -> Result<Vec<String>, GitHubError> {
-        #[derive(Deserialize)]
-        struct Model {
-            #[serde(default)]
-            custom_deployment_protection_rules: Vec<CustomRuleModel>,
-        }
-        let what = format!("reading the custom protection rules of the environment {environment} of {repository}");
-        let path = repository.path(&["environments", environment, "deployment_protection_rules"]);
-        let model: Model = self.fetch(&self.get(&path, CLASS, what)?.needs("actions", "read")).await?;
-        let enabled = model.custom_deployment_protection_rules.into_iter().filter(|rule| rule.enabled);
-        Ok(enabled.map(|rule| rule.app.and_then(|app| app.slug).unwrap_or_else(|| "an app".to_owned())).collect())
     }
 }
 

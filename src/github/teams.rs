@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 use super::client::GitHub;
 use super::error::GitHubError;
 use super::identity::Account;
@@ -58,23 +56,6 @@ impl GitHub {
         let request = self.get(&path, CLASS, what)?.needs("members", "read");
         let accounts: Vec<Account> = self.all(&request, Shape::Bare).await?;
         Ok(accounts.iter().map(|account| Login::new(&account.login)).collect())
-    }
-
-    /// Whether somebody is in a team, and has accepted to be (GitHub docs, "Get team membership for a user"; members:
-    /// read). What the token may not see counts as no.
-    ///
-    /// # Errors
-    /// What GitHub says.
-    pub async fn is_team_member(&self, team: &TeamName, login: &Login) -> Result<bool, GitHubError> {
-        #[derive(Deserialize)]
-        struct Membership {
-            state: String,
-        }
-        let what = format!("asking whether {login} is in the team {team}");
-        let path = ["orgs", &team.organisation, "teams", &team.slug, "memberships", login.as_str()];
-        let request = self.get(&path, CLASS, what)?.needs("members", "read");
-        let membership: Option<Membership> = self.find(&request).await?;
-        Ok(membership.is_some_and(|membership| membership.state == "active"))
     }
 }
 

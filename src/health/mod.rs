@@ -5,6 +5,7 @@
 //! | `http`, `exchange` | a request of HTTP, and how it is sent and held against what is expected |
 //! | `tcp`, `tls`, `dns` | a port, a handshake, a name |
 //! | `postgres`, `redis` | a database that answers |
+//! | `lambda` | a function that is invoked |
 //! | `command` | a program that ends with 0 |
 //! | `smoke` | several requests, one after the other |
 //!
@@ -17,6 +18,7 @@ mod command;
 mod dns;
 mod exchange;
 mod http;
+mod lambda;
 mod postgres;
 mod redis;
 mod smoke;
@@ -130,7 +132,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// [`Code::SecretUnset`]; [`Code::ConfigurationInvalid`] for a template that cannot be rendered, or an address that is
-/// none; [`Code::NotBuilt`] for a kind that this version cannot ask.
+/// none; [`Code::DriverRefused`] for a function without credentials.
 pub fn prepare(name: String, probe: &Probe, health: &Health, values: &Values) -> Result<Prepared, Fault> {
     let question: Box<dyn Question> = match &probe.kind {
         ProbeKind::Http(http) => Box::new(http::Http::fill(http, probe.identity.as_ref(), values)?),
@@ -142,9 +144,7 @@ pub fn prepare(name: String, probe: &Probe, health: &Health, values: &Values) ->
         ProbeKind::Redis(address) => Box::new(redis::Redis::fill(address, values)?),
         ProbeKind::Dns { name, expect } => Box::new(dns::Dns::fill(name, expect, values)?),
         ProbeKind::Command { run, env } => Box::new(command::Command::fill(run, env, values)?),
-        ProbeKind::Lambda { .. } => {
-            return Err(Fault::new(Code::NotBuilt, format!("the probe `{name}` is of a kind that is not built yet")));
-        }
+        ProbeKind::Lambda(lambda) => Box::new(lambda::Lambda::fill(&name, lambda, values)?),
     };
     Ok(Prepared {
         name,

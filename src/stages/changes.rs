@@ -5,16 +5,12 @@ use futures_util::future::join_all;
 use super::work::Work;
 use crate::github::Hub;
 use crate::github::commits::{Commit, PullRequest};
-use crate::ledger::Filter;
 use crate::promotion::digest::Digest;
 use crate::promotion::run::Run;
 use crate::report::request::Change;
 
 /// How many commits are shown, and asked for their pull requests.
 const SHOWN: usize = 10;
-
-/// How far back it is looked for the run that brought what is replaced.
-const LOOKED_AT: u32 = 50;
 
 /// What changes for each service, as far as it can be told. What cannot be is left out: nobody is kept from answering.
 pub(super) async fn changes(work: &Work<'_>, hub: &Hub) -> Vec<Change> {
@@ -68,16 +64,8 @@ async fn change(hub: &Hub, service: &str, from: &str, to: &str) -> Option<Change
 
 /// The commit that a digest was built from, where the run that brought it is known.
 async fn revision_of(work: &Work<'_>, service: &str, digest: &Digest) -> Option<String> {
-    let run = work.visit.run();
-    let filter = Filter {
-        scope: Some(run.opening.scope.clone()),
-        environment: Some(run.opening.environment.clone()),
-        service: Some(service.to_owned()),
-        limit: Some(LOOKED_AT),
-        ..Filter::default()
-    };
-    let past = work.visit.ledger().past(&filter).await.ok()?;
-    let brought = past.into_iter().find(|past| past.run != run.id && past.digest.as_ref() == Some(digest))?;
+    let past = work.past(service).await.ok()?;
+    let brought = past.into_iter().find(|past| past.digest.as_ref() == Some(digest))?;
     let records = work.visit.ledger().load(&brought.run).await.ok()?;
     let other = Run::fold(&records).ok()?;
     let facts = other.candidate(service)?.facts.as_ref()?;

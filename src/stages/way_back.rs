@@ -8,23 +8,20 @@ use super::take_back::put_back;
 use super::target::{Route, Service};
 use super::targets;
 use super::work::{Outcome, Trouble, Work};
-use crate::ledger::{Filter, Past};
+use crate::ledger::Past;
 use crate::promotion::act;
 use crate::promotion::candidate::Platform;
 use crate::promotion::deployment::waves;
 use crate::promotion::digest::Digest;
-use crate::promotion::event::Event;
+use crate::promotion::event::{Event, Operation};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::health::Grade;
 use crate::promotion::plan::{Estimate, Plan, Planned, PlannedImage, PlannedTag};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
-use crate::promotion::way_back::{Choice, Former, PassedOver, Rules, choose};
+use crate::promotion::way_back::{Choice, Former, FormerVersion, PassedOver, Rules, choose, choose_version};
 use crate::registry::Inspection;
-
-/// How far back it is looked, in runs.
-const LOOKED_AT: u32 = 500;
 
 /// Makes the plan of a rollback.
 ///
@@ -116,12 +113,23 @@ async fn version(work: &Work<'_>, service: &str, taken_back: Option<&Run>) -> Re
     if let Some(version) = &work.request.version {
         return Ok(version.clone());
     }
-    let plan = taken_back.and_then(|run| run.plan.as_ref());
-    let current = plan.and_then(|(plan, _)| plan.candidate(service)?.version.clone());
-    let past = past(work, service).await?;
-    let good = past.into_iter().filter(|one| one.changed_the_world && one.state == State::CompletedSuccessfully);
-    good.filter_map(|one| one.version).find(|version| Some(version) != current.as_ref()).ok_or_else(|| {
-        Fault::new(Code::NoWayBack, format!("no run has ever put another version of {service} in place"))
+    let past = work.past(service).await?;
+    let formers: Vec<FormerVersion> = past
+        .into_iter()
+        .filter(|one| one.changed_the_world)
+        .filter_map(|one| {
+            Some(FormerVersion {
+                version: one.version?,
+                verified: one.state == State::CompletedSuccessfully,
+                by_rollback: one.operation == Operation::Rollback.name(),
+            })
+        })
+        .collect();
+    // Without a run that is taken back it is what the last one has put there.
+    let current = taken_back.and_then(|run| run.version(service));
+    let current = current.or_else(|| formers.first().map(|former| former.version.as_str()));
+    choose_version(&formers, current).map(ToOwned::to_owned).ok_or_else(|| {
+        Fault::new(Code::NoWayBack, format!("no run has ever put another version of {service} in place that lived"))
     })
 }
 
@@ -232,7 +240,7 @@ async fn inspected(
 
 /// What a service has had in this environment, the newest first.
 async fn formers(work: &Work<'_>, service: &str, taken_back: Option<&Run>) -> Result<Vec<Former>, Fault> {
-    let past = past(work, service).await?;
+    let past = work.past(service).await?;
     let changes: Vec<&Past> = past.iter().filter(|one| one.changed_the_world && one.digest.is_some()).collect();
     let mut formers: Vec<Former> = changes
         .iter()
@@ -257,20 +265,6 @@ async fn formers(work: &Work<'_>, service: &str, taken_back: Option<&Run>) -> Re
     Ok(formers)
 }
 
-async fn past(work: &Work<'_>, service: &str) -> Result<Vec<Past>, Fault> {
-    let run = work.visit.run();
-    let filter = Filter {
-        scope: Some(run.opening.scope.clone()),
-        environment: Some(run.opening.environment.clone()),
-        service: Some(service.to_owned()),
-        limit: Some(LOOKED_AT),
-        ..Filter::default()
-    };
-    let mut past = work.visit.ledger().past(&filter).await?;
-    past.retain(|one| one.run != run.id);
-    Ok(past)
-}
-
 /// What ran before the run that is taken back, where it answered every probe right before it was replaced.
 fn answered_before(taken_back: &Run, service: &str) -> Option<Digest> {
     let baseline = taken_back.health.baseline.as_ref()?;
@@ -283,7 +277,7 @@ fn answered_before(taken_back: &Run, service: &str) -> Option<Digest> {
 async fn bad(work: &Work<'_>, service: &str) -> Result<BTreeMap<Digest, String>, Fault> {
     let opening = &work.visit.run().opening;
     let marks = work.visit.ledger().bad_digests(&opening.scope, &opening.environment, service).await?;
-    let past = past(work, service).await?;
+    let past = work.past(service).await?;
     let lived_since = |digest: &Digest, at| {
         past.iter().any(|one| {
             one.digest.as_ref() == Some(digest) && one.state == State::CompletedSuccessfully && one.opened_at > at

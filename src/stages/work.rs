@@ -15,6 +15,7 @@ use crate::checks::{self, Depth, Evidence, Subject};
 use crate::config::SecretReader;
 use crate::deploy::Kit;
 use crate::github::Hub;
+use crate::ledger::{Filter, LedgerError, Past};
 use crate::notify::Post;
 use crate::promotion::check::Finding;
 use crate::promotion::event::{Conclusion, Traffic};
@@ -24,6 +25,9 @@ use crate::promotion::plan::PlannedImage;
 use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
+
+/// How far back it is looked, in runs.
+const LOOKED_AT: u32 = 500;
 
 /// The tools of a visit.
 #[derive(Debug, Clone)]
@@ -231,6 +235,24 @@ impl<F: Into<Fault>> From<F> for Trouble {
 }
 
 impl Work<'_> {
+    /// The other runs of a service on this environment, the newest first.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub(super) async fn past(&self, service: &str) -> Result<Vec<Past>, LedgerError> {
+        let run = self.visit.run();
+        let filter = Filter {
+            scope: Some(run.opening.scope.clone()),
+            environment: Some(run.opening.environment.clone()),
+            service: Some(service.to_owned()),
+            limit: Some(LOOKED_AT),
+            ..Filter::default()
+        };
+        let mut past = self.visit.ledger().past(&filter).await?;
+        past.retain(|one| one.run != run.id);
+        Ok(past)
+    }
+
     /// The deadline, as long as it counts: what was begun to be changed is finished, however long it takes.
     #[must_use]
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, reason = "a test may give up with a clear message")]
 
 mod contents;
+mod deployment;
 mod kubernetes;
 mod runner;
 mod workflow;
@@ -24,7 +25,7 @@ type Case = (&'static str, fn(&Image));
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let reason = Image::engine().err();
-    let cases = [runner::CASES, kubernetes::CASES, contents::CASES, workflow::CASES].concat();
+    let cases = [runner::CASES, kubernetes::CASES, contents::CASES, deployment::CASES, workflow::CASES].concat();
     let trials = cases.into_iter().map(|(name, case)| {
         let run = move || {
             case(Image::built());

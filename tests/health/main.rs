@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may give up with a clear message")]
 
+mod probes;
 mod scene;
 mod taken_back;
 mod verdicts;

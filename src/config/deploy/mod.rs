@@ -20,6 +20,7 @@ pub use self::workflow::{Dispatch, WorkflowDriver};
 use self::command::RawCommandDriver;
 use self::compose::RawComposeDriver;
 use self::http::RawHttpDriver;
+pub(super) use self::lambda::RawCredentials;
 use self::lambda::RawLambdaDriver;
 use self::workflow::RawWorkflowDriver;
 use super::check::Checker;

@@ -261,19 +261,3 @@ async fn a_bundle_that_cannot_be_had_is_an_error() {
     }
     assert_eq!(direct.client.attestations(&direct.name, &digest, None).await.unwrap().len(), 1);
 }
-
-#[tokio::test]
-async fn a_wait_bears_that_github_is_away_for_a_while() {
-    let direct = Direct::new();
-    let commit = direct.api.commit("main", "Work", "ann");
-    direct.api.workflow(&super::dispatching::deploy());
-    let run = direct.api.run("deploy.yml", &commit, "ann");
-    let every = Duration::from_millis(5);
-    // Four tries for each look, and three looks.
-    let fault = direct.github.fault(Rule::on("GET", "*").times(12).act(Action::Answer(Answer::html(502))));
-    direct.api.end_run(run, "success");
-    assert!(direct.client.wait_for_run(&direct.name, run, every, None).await.unwrap().has_succeeded());
-    assert_eq!(fault.hits(), 12);
-    direct.github.fault(Rule::on("GET", "*").act(Action::Answer(Answer::html(502))));
-    assert!(direct.client.wait_for_run(&direct.name, run, every, None).await.is_err());
-}

@@ -143,7 +143,6 @@ async fn an_environment_whatever_its_name() {
     let policies = github.branch_policies(&bench.name, name).await.unwrap();
     let shown: Vec<_> = policies.iter().map(|policy| (policy.name.as_str(), policy.is_of_tags)).collect();
     assert_eq!(shown, [("release/*", false), ("v*", true)]);
-    assert_eq!(github.custom_protection(&bench.name, name).await.unwrap(), ["gatekeeper"]);
     let open = github.environment(&bench.name, "open").await.unwrap().unwrap();
     assert_eq!(open.protection, environment_review::Protection::default());
     let guarded = github.environment(&bench.name, "guarded").await.unwrap().unwrap();
@@ -270,9 +269,7 @@ async fn teams_with_a_token_that_may_read_them() {
     let members = github.team_members(&team).await.unwrap();
     assert_eq!(members.len(), 130);
     assert!(members.contains(&Login::new("PERSON-7")));
-    for (login, expected) in [("Person-7", true), ("invited", false), ("stranger", false)] {
-        assert_eq!(github.is_team_member(&team, &Login::new(login)).await.unwrap(), expected, "{login}");
-    }
+    assert!(!members.contains(&Login::new("invited")));
     let nowhere = "@acme/nowhere".parse().unwrap();
     assert!(github.team_members(&nowhere).await.unwrap_err().is_absent());
 }

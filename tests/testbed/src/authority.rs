@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::Datelike as _;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -77,8 +78,30 @@ impl Authority {
     /// When a name is not a DNS name.
     #[must_use]
     pub fn issue_for(&self, names: &[&str]) -> Certificate {
+        self.signed(names, |_| {})
+    }
+
+    /// Issues a certificate for this machine that ends after so many days; where they are negative, it has ended.
+    #[must_use]
+    pub fn issue_lasting(&self, days: i64) -> Certificate {
+        let date = |days: i64| {
+            let day = chrono::Utc::now() + chrono::TimeDelta::days(days);
+            rcgen::date_time_ymd(
+                day.year(),
+                u8::try_from(day.month()).unwrap_or(1),
+                u8::try_from(day.day()).unwrap_or(1),
+            )
+        };
+        self.signed(&NAMES, |parameters| {
+            parameters.not_before = date(-365);
+            parameters.not_after = date(days);
+        })
+    }
+
+    fn signed(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut parameters = CertificateParams::new(names).expect("the names of the certificate are valid");
+        change(&mut parameters);
         parameters.distinguished_name.push(DnType::CommonName, "testbed server");
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         parameters.use_authority_key_identifier_extension = true;

@@ -265,6 +265,9 @@ impl World {
         let function = &self.functions[name];
         match qualifier {
             None | Some("$LATEST") => Some(&function.latest),
+            Some(alias) if function.aliases.contains_key(alias) => {
+                function.versions.get(function.aliases[alias].version.parse::<usize>().ok()?.checked_sub(1)?)
+            }
             Some(version) => function.versions.get(version.parse::<usize>().ok()?.checked_sub(1)?),
         }
     }

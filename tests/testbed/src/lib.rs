@@ -11,6 +11,7 @@
 //! | [`docker_registry`] | Debian's docker-registry, launched for a test; [`tokens`] is its token server |
 //! | [`proxy`] | a proxy that logs what passes, and fails on demand |
 //! | [`postgres`] | a private PostgreSQL, directly and through PgBouncer |
+//! | [`redis`] | a Redis server that answers PING |
 //! | [`oauth`] | an OAuth 2 server, npm's `oidc-provider` |
 //! | [`lambda`] | AWS Lambda's API |
 //! | [`docker_host`] | hosts with Docker that are reached over SSH |
@@ -56,6 +57,7 @@ pub mod oauth;
 pub mod postgres;
 pub mod proxy;
 mod random;
+pub mod redis;
 pub mod registry;
 pub mod runner;
 mod server;

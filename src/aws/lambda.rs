@@ -13,9 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{Kit, Setback};
+use super::Access;
 use super::credentials::{self, Credentials};
-use crate::config::LambdaDriver;
 use crate::http as stack;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::retry::{RetryClass, RetryPolicy};
@@ -38,44 +37,50 @@ const PAGES: usize = 200;
 
 /// What is known of a function, or of one of its versions.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Function {
-    pub(super) version: Option<String>,
+pub struct Function {
+    /// The version's number.
+    pub version: Option<String>,
     /// `CodeSha256`.
-    pub(super) checksum: String,
-    pub(super) revision: Option<String>,
+    pub checksum: String,
+    /// What it was when it was looked at; a change names it.
+    pub revision: Option<String>,
     /// Its state, and that of its last update.
-    pub(super) state: String,
+    pub state: String,
     update: String,
     /// What AWS says about that.
-    pub(super) reason: String,
+    pub reason: String,
     /// The image that it was given.
-    pub(super) image: Option<String>,
+    pub image: Option<String>,
     /// The same by digest.
-    pub(super) resolved: Option<String>,
+    pub resolved: Option<String>,
     /// Where its package can be had.
     location: Option<String>,
 }
 
 impl Function {
     /// `State` and `LastUpdateStatus` are left out by stand-ins, and by AWS for old functions.
-    pub(super) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         matches!(self.state.as_str(), "Active" | "Inactive" | "") && matches!(self.update.as_str(), "Successful" | "")
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    /// Whether its last update came to nothing.
+    pub fn has_failed(&self) -> bool {
         self.state == "Failed" || self.update == "Failed"
     }
 }
 
 /// An alias.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Alias {
+pub struct Alias {
+    /// The version that it is.
     #[serde(rename = "FunctionVersion")]
-    pub(super) version: String,
+    pub version: String,
+    /// What it was when it was looked at; a change names it.
     #[serde(rename = "RevisionId")]
-    pub(super) revision: Option<String>,
+    pub revision: Option<String>,
+    /// The shares of the traffic that go to other versions.
     #[serde(rename = "RoutingConfig", default, deserialize_with = "weights")]
-    pub(super) weights: BTreeMap<String, f64>,
+    pub weights: BTreeMap<String, f64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -141,19 +146,32 @@ impl From<ConfigurationModel> for Function {
 
 /// What an invocation answers.
 #[derive(Debug)]
-pub(super) struct Invoked {
+pub struct Invoked {
     /// `X-Amz-Function-Error`.
-    pub(super) error: Option<String>,
-    pub(super) body: Value,
+    pub error: Option<String>,
+    /// What it gives; null where that is no JSON.
+    pub body: Value,
 }
 
 /// Why a call has no good answer.
 #[derive(Debug)]
-pub(super) enum AwsError {
+pub enum AwsError {
     /// AWS says no.
-    Refused { status: u16, kind: String, message: String },
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// Its own name for it.
+        kind: String,
+        /// Why.
+        message: String,
+    },
     /// It cannot be reached, or fails, after every retry.
-    Away { why: String, tried: Vec<String> },
+    Away {
+        /// What it came to in the end.
+        why: String,
+        /// The attempts before.
+        tried: Vec<String>,
+    },
     /// What it answers is not its API's.
     Nonsense(String),
     /// Our own credentials, or a request that cannot be made.
@@ -161,7 +179,8 @@ pub(super) enum AwsError {
 }
 
 impl AwsError {
-    pub(super) fn fault(self, about: &str) -> Fault {
+    /// The fault that it is, in a call about something.
+    pub fn fault(self, about: &str) -> Fault {
         match self {
             Self::Own(fault) => *fault,
             Self::Away { why, tried } => {
@@ -183,16 +202,8 @@ impl AwsError {
         }
     }
 
-    /// What is known of the function when a call about it has failed: without an alias that has moved, nobody is hurt.
-    pub(super) fn setback(self, about: &str) -> Setback {
-        match self {
-            Self::Away { .. } => Setback::Failed(self.fault(about)),
-            other => Setback::Untouched(other.fault(about)),
-        }
-    }
-
     /// Whether the function was changed since it was looked at.
-    pub(super) const fn is_outdated(&self) -> bool {
+    pub const fn is_outdated(&self) -> bool {
         matches!(self, Self::Refused { status: 412, .. })
     }
 
@@ -202,7 +213,7 @@ impl AwsError {
 }
 
 /// Lambda's API in one region.
-pub(super) struct Api {
+pub struct Lambda {
     client: Client,
     base: Url,
     region: String,
@@ -215,18 +226,21 @@ struct Answer {
     body: Bytes,
 }
 
-impl Api {
+impl Lambda {
     /// # Errors
     /// No region, an address that is none.
-    pub(super) fn new(settings: &LambdaDriver, kit: &Kit) -> Result<Self, Fault> {
-        let own = |name: &str| kit.secrets.plain(name);
-        let region = settings.region.clone().or_else(|| own("AWS_REGION")).or_else(|| own("AWS_DEFAULT_REGION"));
+    pub fn new(access: &Access<'_>) -> Result<Self, Fault> {
+        let own = |name: &str| access.secrets.plain(name);
+        let region =
+            access.region.map(ToOwned::to_owned).or_else(|| own("AWS_REGION")).or_else(|| own("AWS_DEFAULT_REGION"));
         let region = region.ok_or_else(|| {
-            Fault::new(Code::ConfigurationInvalid, "`deploy.lambda` has no region")
+            Fault::new(Code::ConfigurationInvalid, format!("`{}` has no region", access.section))
                 .with_fix("add `region`, or give the step `AWS_REGION` under `env:`")
         })?;
-        let invalid = |why: String| Fault::new(Code::ConfigurationInvalid, format!("`deploy.lambda.endpoint` {why}"));
-        let endpoint = settings.endpoint.as_ref().map(|template| {
+        let invalid = |why: String| {
+            Fault::new(Code::ConfigurationInvalid, format!("the `endpoint` of `{}` {why}", access.section))
+        };
+        let endpoint = access.endpoint.map(|template| {
             let text = template.render(serde_json::Map::new()).map_err(|error| invalid(error.to_string()))?;
             text.parse::<Url>().map_err(|error| invalid(format!("is no address: {error}")))
         });
@@ -241,15 +255,15 @@ impl Api {
             Some(url) => url,
             None => format!("https://sts.{region}.{suffix}").parse().map_err(|error| invalid(format!("{error}")))?,
         };
-        let credentials = Credentials::new(settings, kit, client.clone(), sts);
-        Ok(Self { client, base, region, credentials, retry: kit.retry })
+        let credentials = Credentials::new(access, client.clone(), sts);
+        Ok(Self { client, base, region, credentials, retry: access.retry })
     }
 
     /// Whether we can say who we are.
     ///
     /// # Errors
     /// Something that is needed for it is not set.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub fn check(&self) -> Result<(), Fault> {
         self.credentials.check()
     }
 
@@ -266,7 +280,10 @@ impl Api {
     }
 
     /// A function, or one of its versions.
-    pub(super) async fn function(&self, name: &str, version: Option<&str>) -> Result<Function, AwsError> {
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn function(&self, name: &str, version: Option<&str>) -> Result<Function, AwsError> {
         let query: Vec<(&str, &str)> = version.map(|version| ("Qualifier", version)).into_iter().collect();
         let model: FunctionModel = self.ask(Method::GET, self.url(&[name], &query), None).await?;
         let CodeModel { image_uri, resolved_image_uri, location } = model.code;
@@ -274,7 +291,10 @@ impl Api {
     }
 
     /// All published versions, the oldest first.
-    pub(super) async fn versions(&self, name: &str) -> Result<Vec<Function>, AwsError> {
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn versions(&self, name: &str) -> Result<Vec<Function>, AwsError> {
         let mut all = Vec::new();
         let mut marker: Option<String> = None;
         for _ in 0..PAGES {
@@ -290,7 +310,11 @@ impl Api {
         Ok(all)
     }
 
-    pub(super) async fn update_code(&self, name: &str, code: Value, revision: Option<&str>) -> Result<(), AwsError> {
+    /// Gives the function other code.
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn update_code(&self, name: &str, code: Value, revision: Option<&str>) -> Result<(), AwsError> {
         let mut body = code;
         if let Some(revision) = revision {
             body["RevisionId"] = revision.into();
@@ -300,14 +324,20 @@ impl Api {
     }
 
     /// Publishes the code as it is, if it is this. Without a change AWS gives the version that is there.
-    pub(super) async fn publish(&self, name: &str, checksum: &str, text: &str) -> Result<String, AwsError> {
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn publish(&self, name: &str, checksum: &str, text: &str) -> Result<String, AwsError> {
         let body = json!({ "CodeSha256": checksum, "Description": text });
         let model: ConfigurationModel = self.ask(Method::POST, self.url(&[name, "versions"], &[]), Some(&body)).await?;
         model.version.ok_or_else(|| AwsError::Nonsense("a version was published, and has no number".to_owned()))
     }
 
     /// An alias; none where there is none.
-    pub(super) async fn alias(&self, name: &str, alias: &str) -> Result<Option<Alias>, AwsError> {
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn alias(&self, name: &str, alias: &str) -> Result<Option<Alias>, AwsError> {
         match self.ask(Method::GET, self.url(&[name, "aliases", alias], &[]), None).await {
             Ok(alias) => Ok(Some(alias)),
             // A function that is not there is not there either; it is asked for by itself.
@@ -316,14 +346,21 @@ impl Api {
         }
     }
 
-    pub(super) async fn create_alias(&self, name: &str, alias: &str, version: &str) -> Result<(), AwsError> {
+    /// Makes an alias.
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn create_alias(&self, name: &str, alias: &str, version: &str) -> Result<(), AwsError> {
         let body = json!({ "Name": alias, "FunctionVersion": version });
         let _: Value = self.ask(Method::POST, self.url(&[name, "aliases"], &[]), Some(&body)).await?;
         Ok(())
     }
 
     /// Moves an alias, and shares its traffic by these weights.
-    pub(super) async fn update_alias(
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn update_alias(
         &self,
         name: &str,
         alias: &str,
@@ -338,7 +375,11 @@ impl Api {
         self.ask(Method::PUT, self.url(&[name, "aliases", alias], &[]), Some(&body)).await
     }
 
-    pub(super) async fn invoke(&self, name: &str, version: Option<&str>, payload: &Value) -> Result<Invoked, AwsError> {
+    /// Invokes a function, or one of its versions or aliases, and waits for what it gives.
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn invoke(&self, name: &str, version: Option<&str>, payload: &Value) -> Result<Invoked, AwsError> {
         let query: Vec<(&str, &str)> = version.map(|version| ("Qualifier", version)).into_iter().collect();
         let answer = self.send(Method::POST, self.url(&[name, "invocations"], &query), Some(payload)).await?;
         let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
@@ -346,7 +387,10 @@ impl Api {
     }
 
     /// The package of a function, from where AWS says that it is.
-    pub(super) async fn download(&self, function: &Function) -> Result<Bytes, AwsError> {
+    ///
+    /// # Errors
+    /// What AWS says, or that it says nothing.
+    pub async fn download(&self, function: &Function) -> Result<Bytes, AwsError> {
         let nowhere = || AwsError::Nonsense("it is not said where the function's package is".to_owned());
         let url: Url = function.location.as_deref().and_then(|url| url.parse().ok()).ok_or_else(nowhere)?;
         let away = |why: String| AwsError::Away { why: format!("its package: {why}"), tried: Vec::new() };

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::super::Kit;
-use crate::config::{Credentials as Configured, LambdaDriver, SecretReader};
+use super::Access;
+use crate::config::{Credentials as Configured, SecretReader};
 use crate::github::id_token;
 use crate::http as stack;
 use crate::promotion::fault::{Code, Fault};
@@ -41,11 +41,11 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    pub(super) fn new(settings: &LambdaDriver, kit: &Kit, client: Client, sts: Url) -> Self {
+    pub(super) fn new(access: &Access<'_>, client: Client, sts: Url) -> Self {
         Self {
-            configured: settings.credentials.clone(),
-            role: settings.role.clone(),
-            secrets: kit.secrets.clone(),
+            configured: access.credentials.cloned(),
+            role: access.role.map(ToOwned::to_owned),
+            secrets: access.secrets.clone(),
             client,
             sts,
             kept: Mutex::default(),
@@ -96,7 +96,7 @@ impl Credentials {
         }
         let absent = || {
             Fault::new(Code::DriverRefused, "there are no credentials of AWS").with_fix(
-                "give the step `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` under `env:` (as `aws-actions/configure-aws-credentials` does), or name `role` or `credentials` under `deploy.lambda`",
+                "give the step `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` under `env:` (as `aws-actions/configure-aws-credentials` does), or name `role` or `credentials` in the configuration",
             )
         };
         let id = self.secrets.plain("AWS_ACCESS_KEY_ID").ok_or_else(absent)?;

@@ -1,12 +1,4 @@
 //! `lambda`: an AWS Lambda function gets new code, and its alias moves to it.
-//!
-//! | file | what it does |
-//! |---|---|
-//! | `api` | the calls of Lambda's API, signed, repeated, bounded |
-//! | `credentials` | who we are to AWS |
-
-mod api;
-mod credentials;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,8 +11,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
-use self::api::{Alias, Api, AwsError, Function};
 use super::{Begun, Driver, Kit, Log, Order, Pace, Progress, Report, Setback, fill_fault};
+use crate::aws::{self, Access, Alias, AwsError, Function};
 use crate::config::{Json, LambdaDriver, LambdaPackage, SecretReader, Template};
 use crate::promotion::deployment::{Handle, Running, differences};
 use crate::promotion::digest::Digest;
@@ -38,7 +30,7 @@ pub(super) struct Lambda {
     settings: LambdaDriver,
     secrets: SecretReader,
     workspace: PathBuf,
-    api: Api,
+    api: aws::Lambda,
 }
 
 impl fmt::Debug for Lambda {
@@ -65,7 +57,15 @@ impl Lambda {
     /// # Errors
     /// No region, no credentials.
     pub(super) fn new(settings: &LambdaDriver, kit: &Kit) -> Result<Self, Fault> {
-        let api = Api::new(settings, kit)?;
+        let api = aws::Lambda::new(&Access {
+            section: "deploy.lambda",
+            region: settings.region.as_deref(),
+            role: settings.role.as_deref(),
+            credentials: settings.credentials.as_ref(),
+            endpoint: settings.endpoint.as_ref(),
+            secrets: &kit.secrets,
+            retry: kit.retry,
+        })?;
         let (settings, secrets) = (settings.clone(), kit.secrets.clone());
         Ok(Self { settings, secrets, workspace: kit.workspace.clone(), api })
     }
@@ -144,7 +144,7 @@ impl Lambda {
         order: &Order,
         log: &Log,
     ) -> Result<Option<String>, Setback> {
-        let about = |error: AwsError| error.setback(&names.function);
+        let about = |error: AwsError| setback(error, &names.function);
         let (code, checksum) = match code {
             NewCode::Published(version) => {
                 self.api.function(&names.function, Some(&version)).await.map_err(about)?;
@@ -185,7 +185,7 @@ impl Lambda {
     async fn settled(&self, function: &str, version: Option<&str>) -> Result<Function, Setback> {
         let end = Instant::now() + self.settings.timeout;
         loop {
-            let now = self.api.function(function, version).await.map_err(|error| error.setback(function))?;
+            let now = self.api.function(function, version).await.map_err(|error| setback(error, function))?;
             if now.has_failed() {
                 let text = format!("{function} is {}: {}", now.state, line(&now.reason, 300));
                 return Err(Setback::Failed(Fault::new(Code::DeploymentFailed, text)));
@@ -235,7 +235,7 @@ impl Lambda {
     /// meanwhile is noticed.
     async fn move_alias(&self, names: &Names, version: &str, at_once: bool, log: &Log) -> Result<(), Setback> {
         let Some(name) = &names.alias else { return Ok(()) };
-        let about = |error: AwsError| error.setback(&names.function);
+        let about = |error: AwsError| setback(error, &names.function);
         let Some(mut alias) = self.api.alias(&names.function, name).await.map_err(about)? else {
             self.api.create_alias(&names.function, name, version).await.map_err(about)?;
             log.say(&format!("{name} is new, and is version {version}"));
@@ -274,6 +274,14 @@ impl Lambda {
         let versions = self.api.versions(function).await.map_err(|error| error.fault(function))?;
         let has = |one: &&Function| digest_of(one).as_ref() == Some(digest);
         Ok(versions.iter().rev().find(has).and_then(|one| one.version.clone()))
+    }
+}
+
+/// What is known of the function when a call about it has failed: without an alias that has moved, nobody is hurt.
+fn setback(error: AwsError, about: &str) -> Setback {
+    match error {
+        AwsError::Away { .. } => Setback::Failed(error.fault(about)),
+        other => Setback::Untouched(other.fault(about)),
     }
 }
 
