@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::Utc;
+
 use super::work::{Trouble, Work};
 use crate::config::Approval;
 use crate::github::Hub;
@@ -51,8 +53,12 @@ pub(super) async fn verify(
     };
     let approved = match approved(environment, &found.protection, &reviews, &askers, &demand) {
         Ok(approved) => approved,
-        Err(Objection::Rejected(by)) => {
-            return Ok(Reviewed::Refused(Refusal::Rejected { by, remark: String::new() }));
+        Err(Objection::Rejected { by, remark }) => {
+            return Ok(Reviewed::Refused(Refusal::Rejected { by, remark: bounded(&remark) }));
+        }
+        // A job that was asked for in vain was cancelled; nobody has passed the rule over.
+        Err(Objection::NothingToRead) if is_too_late(work, settings) => {
+            return Ok(Reviewed::Refused(Refusal::TimedOut { missing: settings.minimum.max(1) }));
         }
         Err(objection) => return Err(missing(format!("{environment}: {objection}"))),
     };
@@ -68,10 +74,21 @@ pub(super) async fn verify(
         by,
         place: Place::Environment,
         at: None,
-        remark: remark.chars().take(1_000).collect(),
+        remark: bounded(&remark),
         url: Some(workflow.url.clone()),
     });
     Ok(Reviewed::Granted { approvers: approvers.collect(), bound })
+}
+
+/// Whether the time is over that people had.
+fn is_too_late(work: &Work<'_>, settings: &Approval) -> bool {
+    let asked = work.visit.run().asking.as_ref().map(|asking| asking.recorded_at);
+    asked.is_some_and(|at| (Utc::now() - at).to_std().is_ok_and(|waited| waited >= settings.timeout))
+}
+
+/// What somebody said, as far as it is kept.
+fn bounded(remark: &str) -> String {
+    remark.chars().take(1_000).collect()
 }
 
 /// Whether this workflow run recorded the plan before the job that had to be approved came into being.

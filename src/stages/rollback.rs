@@ -158,7 +158,7 @@ async fn carry_out(work: &mut Work<'_>, other: &mut Visit) -> Result<(), Fault> 
 async fn leave_files(work: &Work<'_>, run: &Run) {
     let Ok(records) = work.visit.ledger().load(&run.id).await else { return };
     let trail: Vec<Entry> = records.iter().map(Entry::from).collect();
-    if let Err(error) = Files::of(&run.id, &work.tools.folder).write(run, &trail) {
+    if let Err(error) = Files::of(&run.id, &work.tools.folder).write(run, &trail, None) {
         tracing::warn!(%error, "the files of run {} cannot be written: {error}", run.id);
     }
 }
@@ -206,7 +206,11 @@ pub(super) fn instructions(run: &Run, other: Option<&Run>) -> String {
     let chosen = |service: &str| other.and_then(|other| other.candidate(service)?.digest.clone());
     let mut steps = Vec::new();
     for planned in &plan.candidates {
-        let Some(image) = &planned.image else { continue };
+        let Some(image) = &planned.image else {
+            let runs = run.version(&planned.service).unwrap_or("a version that its driver did not name");
+            steps.push(format!("{} runs {runs}: put the one before it back in place by hand", planned.service));
+            continue;
+        };
         let Some(tag) = image.tags.iter().find(|tag| !tag.immutable) else { continue };
         let reference = image.target.tagged(tag.tag.clone());
         let back = chosen(&planned.service).or_else(|| image.previous().cloned());
