@@ -58,7 +58,8 @@ impl Message {
         let text = text(run, event);
         let url = opening.workflow.as_ref().and_then(|workflow| workflow.url.clone());
         let values = values(run, event, if text.is_empty() { &title } else { &text });
-        let issue = run.asking.as_ref().and_then(|asking| asking.issue.as_ref()).filter(|_| run.consent.is_none());
+        let asking = run.asking.as_ref().filter(|asking| asking.refusal.is_none() && run.consent.is_none());
+        let issue = asking.and_then(|asking| asking.issue.as_ref());
         let mut links: Vec<(String, String)> =
             issue.into_iter().map(|issue| ("Answer in the issue".to_owned(), issue.url.clone())).collect();
         links.extend(url.map(|url| ("Workflow run".to_owned(), url)));
@@ -162,7 +163,8 @@ fn text(run: &Run, event: NotifyEvent) -> String {
         ));
     }
     sentences.extend(run.rollback.to.iter().map(|(service, digest)| format!("{service} is back at {digest}.")));
-    if bad && event.severity() >= Severity::High && !run.changed_the_world() {
+    let looks = run.opening.operation == Operation::Verify;
+    if bad && event.severity() >= Severity::High && !looks && !run.changed_the_world() {
         sentences.push("Nothing was changed.".to_owned());
     }
     if let Some(forced) = &run.forced {

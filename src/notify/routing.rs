@@ -122,6 +122,8 @@ fn end(run: &Run) -> Vec<NotifyEvent> {
         }
         State::RolledBack => names.push(NotifyEvent::RolledBack),
         State::RollbackFailed => names.push(NotifyEvent::RollbackFailed),
+        // What was to be taken back is still there.
+        _ if is_a(Operation::Rollback) => names.push(NotifyEvent::RollbackFailed),
         _ if has(Code::Drift) => names.push(NotifyEvent::Drift),
         State::Inconclusive => names.push(NotifyEvent::Inconclusive),
         _ if ending.reason == Some(Code::CheckFailed) => names.push(NotifyEvent::ValidationFailed),

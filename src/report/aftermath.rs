@@ -5,6 +5,7 @@ use super::document::{Cell, Document};
 use super::{compliance, text};
 use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::Verdict;
+use crate::promotion::event::Operation;
 use crate::promotion::fault::Exit;
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
@@ -82,6 +83,9 @@ pub fn aftermath(run: &Run) -> Document {
 
 /// What is known of the environment.
 fn world(run: &Run) -> Vec<String> {
+    if run.opening.operation == Operation::Verify {
+        return vec!["This run has only looked, and changed nothing.".to_owned()];
+    }
     if !run.changed_the_world() {
         return vec![format!("{} is as it was: nothing was changed.", run.opening.environment)];
     }
