@@ -16,6 +16,8 @@ pub mod policy_input;
 pub mod record;
 pub mod request;
 pub mod sarif;
+#[cfg(test)]
+mod shown;
 pub mod status;
 pub mod summary;
 mod text;
