@@ -138,7 +138,8 @@ fn what_ci_has_tested_is_deployed_backed_up_and_monitored() {
 
 #[test]
 fn what_is_not_ready_is_not_deployed() {
-    let table: [(&str, fn(&Caller), &str); 2] = [
+    type Arrange = fn(&Caller);
+    let table: [(&str, Arrange, &str); 2] = [
         ("failure", |_| {}, "workflow-not-green"),
         (
             "success",
