@@ -8,6 +8,7 @@ mod pages;
 mod production_deployment;
 mod release;
 mod site;
+mod staging_deployment;
 
 use std::path::Path;
 
