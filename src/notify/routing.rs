@@ -75,6 +75,7 @@ fn occasion(run: &Run, event: &Event) -> Vec<NotifyEvent> {
         // A run that finds nothing to do is nobody's news.
         Event::Planned { plan, .. } if !plan.stages.is_empty() => vec![NotifyEvent::Started],
         Event::StateChanged { to: State::PendingApproval } => vec![NotifyEvent::ApprovalNeeded],
+        Event::ApprovalReminded => vec![NotifyEvent::ApprovalReminder],
         Event::Approved { consent, .. } if is_peoples(consent) => vec![NotifyEvent::Approved],
         Event::StateChanged { to: State::PromotionSucceeded } => vec![NotifyEvent::Promoted],
         Event::StageEnded { stage: Stage::Deployment, conclusion: Conclusion::Done, .. } => vec![NotifyEvent::Deployed],

@@ -21,6 +21,7 @@
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
 //! | [`mail`] | a real SMTP server, launched for a test |
+//! | [`moto`] | what speaks like AWS, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`service`] | a service whose versions behave as told |
 //! | [`authority`] | a certificate authority for local TLS |
@@ -51,6 +52,7 @@ pub mod image;
 pub mod lambda;
 pub mod log;
 pub mod mail;
+pub mod moto;
 pub mod oauth;
 pub mod postgres;
 pub mod proxy;
