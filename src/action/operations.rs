@@ -10,9 +10,10 @@ use super::inputs::DEFAULT_CONFIG;
 use super::run::{Desk, Ended};
 use super::tools::{Met, tools};
 use crate::config::Configuration;
-use crate::ledger::{Audit, Ledger, Rehearsal};
+use crate::ledger::{Audit, Filter, Ledger, Rehearsal};
 use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Exit, Fault};
+use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
 use crate::report;
 use crate::stages::request::Request;
@@ -143,15 +144,72 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         let images = plan.into_iter().flat_map(|plan| &plan.candidates).filter_map(|planned| planned.image.as_ref());
         tools(desk, &Met::by(images), configuration.as_ref(), &run.opening.environment)
     };
+    let parked = if desk.rehearsal { Vec::new() } else { look_after_parked(desk, book, ledger.as_ref()).await? };
     let recovered = stages::recover(&Recovery {
         request: &desk.request,
         tools: &tools,
+        looked_after: parked.iter().map(|(run, _)| run.clone()).collect(),
         ledger,
         audience: Arc::clone(&desk.audience),
         only_look: desk.rehearsal,
     })
     .await?;
-    Ok(recovered_text(&recovered))
+    let mut ended = recovered_text(&recovered);
+    if recovered.is_empty() && !parked.is_empty() {
+        ended.text = None;
+    }
+    if let ([(_, Ok(one))], []) = (parked.as_slice(), recovered.as_slice()) {
+        ended = Ended { exit: one.exit, run: one.run.clone(), fault: one.fault.clone(), text: Some(String::new()) };
+    }
+    let text = ended.text.get_or_insert_default();
+    for (run, one) in &parked {
+        let what = match one {
+            Ok(one) => one.run.as_ref().map_or("over", |run| run.state.name()).to_owned(),
+            Err(fault) => format!("left as it is: {fault}"),
+        };
+        text.push_str(&format!("run {run}, which waits for people, was looked after, and is {what}\n"));
+        if let Err(fault) = one {
+            ended.exit = Exit::Failed;
+            ended.fault.get_or_insert_with(|| fault.clone());
+        }
+    }
+    Ok(ended)
+}
+
+/// Goes on with runs that were left waiting for people: reminds them, counts their answers, sees what they have done, ends
+/// what has taken too long. What keeps one of them from going on is told of it, and stops no other.
+async fn look_after_parked(
+    desk: &Desk,
+    book: &Book,
+    ledger: &dyn Ledger,
+) -> Result<Vec<(DeploymentId, Result<Ended, Fault>)>, Fault> {
+    let ids = match &desk.request.deployment_id {
+        Some(id) => vec![id.clone()],
+        None => {
+            let filter = Filter {
+                scope: Some(desk.request.job.scope()),
+                environment: desk.request.environment.clone(),
+                unfinished: true,
+                ..Filter::default()
+            };
+            ledger.runs(&filter).await?
+        }
+    };
+    let mut all = Vec::new();
+    for id in ids {
+        let run = Run::fold(&ledger.load(&id).await?)?;
+        if !approving::is_parked(&run) || run.opening.scope != desk.request.job.scope() {
+            continue;
+        }
+        let ended = match approving::as_asked(desk, &run) {
+            Ok((request, target, configuration)) => {
+                Box::pin(promote(desk, book, &request, &target, Some(&configuration))).await
+            }
+            Err(fault) => Err(fault),
+        };
+        all.push((id, ended));
+    }
+    Ok(all)
 }
 
 fn recovered_text(recovered: &[Recovered]) -> Ended {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::config::NotifyEvent;
 use crate::promotion::check::Verdict;
 use crate::promotion::event::Consent;
-use crate::promotion::fault::Severity;
+use crate::promotion::fault::{Code, Severity};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
 use crate::promotion::untrusted::block;
@@ -90,7 +90,7 @@ pub const fn mark(event: NotifyEvent) -> &'static str {
         NotifyEvent::Succeeded | NotifyEvent::Recovered => "✅",
         NotifyEvent::Degraded => "⚠️",
         NotifyEvent::RolledBack => "↩️",
-        NotifyEvent::RollbackFailed => "🆘",
+        NotifyEvent::RollbackFailed | NotifyEvent::RollbackNeeded => "🆘",
         NotifyEvent::Drift => "🔀",
         NotifyEvent::Inconclusive => "❔",
     }
@@ -125,6 +125,9 @@ fn title(event: NotifyEvent, what: &str, environment: &str) -> String {
         NotifyEvent::Degraded => format!("Degraded: {what} in {environment}"),
         NotifyEvent::RolledBack => format!("Rolled back: {what} in {environment}"),
         NotifyEvent::RollbackFailed => format!("ROLLBACK FAILED, a human is needed: {what} in {environment}"),
+        NotifyEvent::RollbackNeeded => {
+            format!("TAKE IT BACK, a human is needed: {what} in {environment} does not live")
+        }
         NotifyEvent::Drift => format!("Drift: {what} in {environment} is not what was deployed"),
         NotifyEvent::Inconclusive => format!("Inconclusive: whether {what} lives in {environment} is not known"),
         NotifyEvent::Recovered => format!("Recovered: {what} to {environment}"),
@@ -151,7 +154,13 @@ fn text(run: &Run, event: NotifyEvent) -> String {
             sentences.push(format!("and {more} more checks failed"));
         }
     }
-    if bad && let Some(fault) = run.decisive_fault() {
+    // What people have to do is in another fault than what began it.
+    let needed = run.faults.iter().rfind(|one| one.fault.code == Code::RollbackFailed).map(|one| &one.fault);
+    let decisive = match event {
+        NotifyEvent::RollbackNeeded | NotifyEvent::RollbackFailed => needed.or(run.decisive_fault()),
+        _ => run.decisive_fault(),
+    };
+    if bad && let Some(fault) = decisive {
         if sentences.is_empty() {
             sentences.push(fault.message.clone());
         }

@@ -9,6 +9,8 @@ mod contract;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod lambda;
 #[cfg(test)]
 mod migrations;
