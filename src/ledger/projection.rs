@@ -95,20 +95,24 @@ impl Folded {
         }
     }
 
-    /// What a person wants to know at a glance: why it was asked for, what was overruled, what went wrong.
+    /// What a person wants to know at a glance: why it was asked for, what was overruled, what the other side said to its
+    /// deployment, what went wrong.
     fn comments(&self) -> String {
         let run = &self.run;
         let forced = run.forced.as_ref().map(|forced| format!("forced by {}: {}", forced.by, forced.reason));
         let fault = run.ended.as_ref().filter(|ended| ended.state != State::CompletedSuccessfully);
         let fault = fault.and_then(|_| run.decisive_fault()).map(|fault| fault.to_string());
-        [run.opening.reason.clone(), forced, fault].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        let said = run.candidates.iter().filter_map(|candidate| candidate.deployed.as_ref()?.message.clone());
+        let told = [run.opening.reason.clone(), forced].into_iter().flatten().chain(said).chain(fault);
+        told.collect::<Vec<_>>().join("; ")
     }
 
     fn candidate_row(&self, place: usize, candidate: &Candidate) -> Derived {
         let run = &self.run;
         let planned = run.plan.as_ref().and_then(|(plan, _)| plan.candidate(&candidate.service));
-        let named = planned.and_then(|planned| planned.version.as_deref());
         let previous = planned.and_then(|planned| planned.image.as_ref()).and_then(|image| image.previous());
+        let digest = candidate.digest.as_ref().map(|digest| digest.as_str());
+        let version = run.version(&candidate.service).or(digest);
         let status = match &run.ended {
             None => "",
             Some(ended) if ended.state == State::CompletedSuccessfully => "SUCCESS",
@@ -123,8 +127,8 @@ impl Folded {
                 Value::text(&run.opening.scope),
                 Value::text(&run.opening.environment),
                 candidate.sequence.map_or(Value::Number(None), Value::number),
-                Value::text(named.or(candidate.digest.as_ref().map(|digest| digest.as_str())).unwrap_or_default()),
-                Value::maybe(candidate.digest.as_ref().map(|digest| digest.as_str())),
+                Value::text(version.unwrap_or_default()),
+                Value::maybe(digest),
                 Value::maybe(previous.map(|digest| digest.as_str())),
                 Value::Flag(candidate.moved),
                 Value::text(status),

@@ -88,7 +88,12 @@ pub enum Objection {
     /// No approval can be read: the rule was passed over, or GitHub does not tell.
     NothingToRead,
     /// Somebody said no.
-    Rejected(Login),
+    Rejected {
+        /// Who.
+        by: Login,
+        /// The remark (untrusted).
+        remark: String,
+    },
     /// Not enough different people said yes.
     TooFew {
         /// How many must.
@@ -129,7 +134,7 @@ impl fmt::Display for Objection {
                 "the environment has required reviewers, and no approval of this run can be read: an administrator \
                  passed the rule over, or GitHub does not tell",
             ),
-            Self::Rejected(by) => write!(f, "{by} rejected"),
+            Self::Rejected { by, .. } => write!(f, "{by} rejected"),
             Self::TooFew { needed, counted, ignored } => {
                 write!(f, "{needed} different people must approve, and {counted} did")?;
                 for (by, because) in ignored {
@@ -164,7 +169,8 @@ pub fn approved(
     let reviewers = protection.reviewers.as_ref().ok_or(Objection::Unprotected)?;
     let ours: Vec<&Review> = reviews.iter().filter(|review| review.is_about(environment)).collect();
     if let Some(no) = ours.iter().find(|review| review.state == ReviewState::Rejected) {
-        return Err(Objection::Rejected(no.by.clone().unwrap_or_else(|| Login::new("somebody"))));
+        let by = no.by.clone().unwrap_or_else(|| Login::new("somebody"));
+        return Err(Objection::Rejected { by, remark: no.remark.clone() });
     }
     let yes: Vec<&&Review> = ours.iter().filter(|review| review.state == ReviewState::Approved).collect();
     if yes.is_empty() {
@@ -289,7 +295,7 @@ mod tests {
         assert_eq!(judge(&users, &[review("approved", "ann"), review("approved", "ANN")], &two), too_few(2, 1, vec![]));
         assert_eq!(
             judge(&users, &[review("approved", "ann"), review("rejected", "bob")], &one),
-            Err(Objection::Rejected(Login::new("bob")))
+            Err(Objection::Rejected { by: Login::new("bob"), remark: "fine".to_owned() })
         );
         let lenient = Demand { bypass_counts: true, ..one };
         assert!(judge(&users, &[review("rejected", "")], &lenient).is_err());

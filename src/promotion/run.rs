@@ -659,6 +659,17 @@ impl Run {
         self.candidates.iter().find(|candidate| candidate.service == service)
     }
 
+    /// The version of a service without an image: the one that was planned, else the one that its driver has named.
+    #[must_use]
+    pub fn version(&self, service: &str) -> Option<&str> {
+        let planned = self.plan.as_ref().and_then(|(plan, _)| plan.candidate(service));
+        if planned.is_some_and(|planned| planned.image.is_some()) {
+            return None;
+        }
+        let named = planned.and_then(|planned| planned.version.as_deref());
+        named.or_else(|| self.candidate(service)?.deployed.as_ref()?.version.as_deref())
+    }
+
     /// A notification, once queued.
     #[must_use]
     pub fn notification(&self, topic: &str, channel: &str) -> Option<&Notification> {

@@ -54,6 +54,36 @@ pub struct Choice {
     pub passed_over: Vec<PassedOver>,
 }
 
+/// A version that an environment has had, of a service without an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerVersion {
+    /// The version.
+    pub version: String,
+    /// Whether the run that put it there ended well.
+    pub verified: bool,
+    /// Whether it was put there by a rollback: then what was there before it is not gone back to.
+    pub by_rollback: bool,
+}
+
+/// The newest version that was verified, is another than the current one, and was not left by a rollback since.
+/// `formers` are in the order of their time, the newest first.
+#[must_use]
+pub fn choose_version<'f>(formers: &'f [FormerVersion], current: Option<&str>) -> Option<&'f str> {
+    let mut left: BTreeSet<&str> = BTreeSet::new();
+    let mut newer: Option<&FormerVersion> = None;
+    for former in formers {
+        let version = former.version.as_str();
+        if newer.is_some_and(|newer| newer.by_rollback && newer.verified && newer.version != version) {
+            left.insert(version);
+        }
+        if former.verified && Some(version) != current && !left.contains(version) {
+            return Some(version);
+        }
+        newer = Some(former);
+    }
+    None
+}
+
 /// The newest digest that was verified, has lived long enough, did not turn out bad, is another than the current one and
 /// can still be had. `formers` are in the order of their time, the newest first; a digest that was there several times
 /// may be taken for any of them. Nothing is ever guessed: where none will do, none is chosen.
@@ -148,6 +178,33 @@ mod tests {
                 "it cannot be had any more: the registry does not have it",
             ]
         );
+    }
+
+    #[test]
+    fn a_version_is_chosen_that_no_rollback_has_left() {
+        // Newest first: the version, and `+` for a run that ended well, `-` for another, `<` for a rollback.
+        let formers = |text: &str| -> Vec<FormerVersion> {
+            let one = |word: &str| FormerVersion {
+                version: word[..1].to_owned(),
+                verified: !word.contains('-'),
+                by_rollback: word.contains('<'),
+            };
+            text.split_whitespace().map(one).collect()
+        };
+        for (past, current, wanted) in [
+            ("", None, None),
+            ("1+", Some("1"), None),
+            ("2+ 1+", Some("2"), Some("1")),
+            // Taken back by itself from 3 to 2: by hand it goes on to 1, and then nowhere.
+            ("2< 3- 2+ 1+", Some("2"), Some("1")),
+            ("1< 2< 3- 2+ 1+", Some("1"), None),
+            // A rollback that failed has left nothing.
+            ("1<- 2+ 1+", Some("1"), Some("2")),
+            // It lived afterwards.
+            ("3+ 2+ 1< 2+ 1+", Some("3"), Some("2")),
+        ] {
+            assert_eq!(choose_version(&formers(past), current), wanted, "{past}");
+        }
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub(super) async fn verify(
     };
     let approved = match approved(environment, &found.protection, &reviews, &askers, &demand) {
         Ok(approved) => approved,
-        Err(Objection::Rejected(by)) => {
-            return Ok(Reviewed::Refused(Refusal::Rejected { by, remark: String::new() }));
+        Err(Objection::Rejected { by, remark }) => {
+            return Ok(Reviewed::Refused(Refusal::Rejected { by, remark: bounded(&remark) }));
         }
         Err(objection) => return Err(missing(format!("{environment}: {objection}"))),
     };
@@ -68,10 +68,15 @@ pub(super) async fn verify(
         by,
         place: Place::Environment,
         at: None,
-        remark: remark.chars().take(1_000).collect(),
+        remark: bounded(&remark),
         url: Some(workflow.url.clone()),
     });
     Ok(Reviewed::Granted { approvers: approvers.collect(), bound })
+}
+
+/// What somebody said, as far as it is kept.
+fn bounded(remark: &str) -> String {
+    remark.chars().take(1_000).collect()
 }
 
 /// Whether this workflow run recorded the plan before the job that had to be approved came into being.

@@ -214,7 +214,11 @@ pub(super) fn instructions(run: &Run, other: Option<&Run>) -> String {
     let chosen = |service: &str| other.and_then(|other| other.candidate(service)?.digest.clone());
     let mut steps = Vec::new();
     for planned in &plan.candidates {
-        let Some(image) = &planned.image else { continue };
+        let Some(image) = &planned.image else {
+            let runs = run.version(&planned.service).unwrap_or("a version that its driver did not name");
+            steps.push(format!("{} runs {runs}: put the one before it back in place by hand", planned.service));
+            continue;
+        };
         let Some(tag) = image.tags.iter().find(|tag| !tag.immutable) else { continue };
         let reference = image.target.tagged(tag.tag.clone());
         let back = chosen(&planned.service).or_else(|| image.previous().cloned());

@@ -13,14 +13,14 @@ use crate::promotion::act;
 use crate::promotion::candidate::Platform;
 use crate::promotion::deployment::waves;
 use crate::promotion::digest::Digest;
-use crate::promotion::event::Event;
+use crate::promotion::event::{Event, Operation};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::health::Grade;
 use crate::promotion::plan::{Estimate, Plan, Planned, PlannedImage, PlannedTag};
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
-use crate::promotion::way_back::{Choice, Former, PassedOver, Rules, choose};
+use crate::promotion::way_back::{Choice, Former, FormerVersion, PassedOver, Rules, choose, choose_version};
 use crate::registry::Inspection;
 
 /// Makes the plan of a rollback.
@@ -113,12 +113,23 @@ async fn version(work: &Work<'_>, service: &str, taken_back: Option<&Run>) -> Re
     if let Some(version) = &work.request.version {
         return Ok(version.clone());
     }
-    let plan = taken_back.and_then(|run| run.plan.as_ref());
-    let current = plan.and_then(|(plan, _)| plan.candidate(service)?.version.clone());
     let past = work.past(service).await?;
-    let good = past.into_iter().filter(|one| one.changed_the_world && one.state == State::CompletedSuccessfully);
-    good.filter_map(|one| one.version).find(|version| Some(version) != current.as_ref()).ok_or_else(|| {
-        Fault::new(Code::NoWayBack, format!("no run has ever put another version of {service} in place"))
+    let formers: Vec<FormerVersion> = past
+        .into_iter()
+        .filter(|one| one.changed_the_world)
+        .filter_map(|one| {
+            Some(FormerVersion {
+                version: one.version?,
+                verified: one.state == State::CompletedSuccessfully,
+                by_rollback: one.operation == Operation::Rollback.name(),
+            })
+        })
+        .collect();
+    // Without a run that is taken back it is what the last one has put there.
+    let current = taken_back.and_then(|run| run.version(service));
+    let current = current.or_else(|| formers.first().map(|former| former.version.as_str()));
+    choose_version(&formers, current).map(ToOwned::to_owned).ok_or_else(|| {
+        Fault::new(Code::NoWayBack, format!("no run has ever put another version of {service} in place that lived"))
     })
 }
 

@@ -278,6 +278,10 @@ impl Level<'_> {
         let gate = seen.gate.as_ref()?;
         let review = gate.review.as_ref()?;
         let repository = self.machine.on_github();
+        // A job comes into being after those that it needs have ended, and GitHub's times are whole seconds.
+        if let Some(github) = self.machine.github {
+            github.advance(std::time::Duration::from_secs(2));
+        }
         if let Some(repository) = &repository {
             repository.wait_for_review(self.going.id, environment);
         }
