@@ -7,6 +7,8 @@ mod compose;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod killed;
@@ -14,6 +16,8 @@ mod killed;
 mod lambda;
 #[cfg(test)]
 mod migrations;
+#[cfg(test)]
+mod moto;
 #[cfg(test)]
 mod oauth;
 #[cfg(test)]

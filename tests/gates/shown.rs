@@ -147,6 +147,9 @@ fn a_rate_limit_is_waited_for_where_there_is_time_and_told_where_there_is_none()
     let token = scene.github.job_token();
     scene.github.set_remaining(&token, 0, Duration::from_secs(50 * 60));
     let visit = scene.visit(&scene.step_with(&token).input("timeout", "40s"));
-    assert!(visit.code != Some(0) && visit.annotations("error").iter().any(|text| text.contains("rate limit")), "{visit:?}");
+    assert!(
+        visit.code != Some(0) && visit.annotations("error").iter().any(|text| text.contains("rate limit")),
+        "{visit:?}"
+    );
     assert_eq!(scene.production(), None);
 }

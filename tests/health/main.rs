@@ -7,4 +7,5 @@ mod probes;
 mod scenarios;
 mod scene;
 mod taken_back;
+mod trouble;
 mod verdicts;

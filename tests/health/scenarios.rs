@@ -91,7 +91,10 @@ fn command(state: PathBuf) -> Driven {
         running: Arc::new(move || std::fs::read_to_string(state.join("runs")).ok()),
         asked: Box::new(move || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            text.lines().filter_map(|line| line.split_once(' ')).map(|(digest, back)| (digest.to_owned(), back == "back")).collect()
+            text.lines()
+                .filter_map(|line| line.split_once(' '))
+                .map(|(digest, back)| (digest.to_owned(), back == "back"))
+                .collect()
         }),
         workspace: vec![("deploy.sh", deploy), ("running.sh", running)],
     }
@@ -223,7 +226,11 @@ fn plays(name: &str, driven: Driven) {
         let record = stage.record(&outputs);
         assert_eq!(record["health_checks"]["api"].is_object(), true, "{row}\n{record:#}");
         let bad = record["bad_digests"].as_array().map_or(0, Vec::len);
-        assert_eq!((bad == 1, record["rollback"]["run"].is_string()), (comes == Comes::Back, comes == Comes::Back), "{row}");
+        assert_eq!(
+            (bad == 1, record["rollback"]["run"].is_string()),
+            (comes == Comes::Back, comes == Comes::Back),
+            "{row}"
+        );
         assert_eq!(outputs["rolled-back"] == "true", comes == Comes::Back, "{row}");
         // The issue: one, open as long as something is wrong, about this.
         let open: Vec<SeenIssue> = stage.issues().into_iter().filter(|issue| issue.open).collect();

@@ -14,6 +14,7 @@
 //! | [`redis`] | a Redis server that answers PING |
 //! | [`oauth`] | an OAuth 2 server, npm's `oidc-provider` |
 //! | [`lambda`] | AWS Lambda's API |
+//! | [`moto`] | Moto's server, launched for a test: AWS's API as others read it |
 //! | [`docker_host`] | hosts with Docker that are reached over SSH |
 //! | [`deployment_api`] | a deployment API with a memory |
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
@@ -51,6 +52,7 @@ pub mod image;
 pub mod lambda;
 pub mod log;
 pub mod mail;
+pub mod moto;
 pub mod oauth;
 pub mod postgres;
 pub mod proxy;
