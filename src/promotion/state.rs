@@ -260,6 +260,7 @@ impl State {
                 S::Interrupted,
             ],
             S::NotificationsSent => &[
+                S::GeneratingReports,
                 S::Migrating,
                 S::TriggeringDeployment,
                 S::Verifying,

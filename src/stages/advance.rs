@@ -73,6 +73,7 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
                 }
             }
             Next::Leave(decision) => {
+                leave(work).await?;
                 // A later visit may come in a day: people are told now.
                 work.visit.finish_telling().await?;
                 work.visit.note(Event::VisitEnded { decision }).await?;
@@ -91,6 +92,23 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// What is said when a run is left to a later visit: after its conditions that people are asked, after its promotion that
+/// this much is done. The states of both are those of the documents in which a job of its own waits, or deploys.
+///
+/// # Errors
+/// What the ledger says.
+async fn leave(work: &mut Work<'_>) -> Result<(), Fault> {
+    let run = work.visit.run();
+    match run.stages.last().map(|last| last.stage) {
+        Some(Stage::Conditions) => approval::announce(work).await,
+        Some(Stage::Copy) if run.state == State::PromotionSucceeded => {
+            work.visit.enter(State::GeneratingReports).await?;
+            work.visit.enter(State::NotificationsSent).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The lease is taken after the approval: a day of waiting must not keep others from an emergency. A run that has failed

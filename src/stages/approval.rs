@@ -51,10 +51,36 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     by_people(work, &hub, &settings, plan).await
 }
 
-async fn by_people(work: &mut Work<'_>, hub: &Hub, settings: &Approval, plan: Digest) -> Result<Outcome, Trouble> {
+/// Tells that people are asked where GitHub asks them: before the next visit, whose job begins after their yes. From now
+/// on the time runs that they have.
+///
+/// # Errors
+/// What the ledger says; services that do not agree on who is asked.
+pub(super) async fn announce(work: &mut Work<'_>) -> Result<(), Fault> {
+    let run = work.visit.run();
+    let (plan, is_bad) = (run.plan.clone(), run.worst_verdict() == Verdict::Fail && !work.request.force);
+    let is_approved = run.consent.as_ref().zip(plan.as_ref()).is_some_and(|((to, _), (_, plan))| to == plan);
+    let settings = work.target.agreed("gates.approval", |settings| &settings.gates.approval)?.clone();
+    let (Some(settings), Some((_, plan))) = (settings.filter(|one| one.via == Via::Environment), plan) else {
+        return Ok(());
+    };
+    if is_bad || is_approved || work.tools.rehearsal {
+        return Ok(());
+    }
+    let environment = environment(work, &settings)?;
+    work.visit.record(vec![request(work, &settings, &plan, &environment)]).await?;
+    work.visit.enter(State::PendingApproval).await
+}
+
+/// The environment on GitHub whose reviewers are asked.
+fn environment(work: &Work<'_>, settings: &Approval) -> Result<String, Fault> {
     let github = work.target.agreed("github", |settings| &settings.github)?;
     let environment = github.environment_name(&work.target.environment);
-    let environment = settings.environment.clone().unwrap_or_else(|| environment.to_owned());
+    Ok(settings.environment.clone().unwrap_or_else(|| environment.to_owned()))
+}
+
+async fn by_people(work: &mut Work<'_>, hub: &Hub, settings: &Approval, plan: Digest) -> Result<Outcome, Trouble> {
+    let environment = environment(work, settings)?;
     begin(work, hub, settings, &plan, &environment).await?;
     let mut approvers: Vec<Approver> = Vec::new();
     let mut bound = true;
@@ -97,11 +123,6 @@ async fn begin(
     plan: &Digest,
     environment: &str,
 ) -> Result<(), Trouble> {
-    let places = match settings.via {
-        Via::Environment => vec![Place::Environment],
-        Via::Issue => vec![Place::Issue],
-        Via::Both => vec![Place::Environment, Place::Issue],
-    };
     if let Some(known) = work.visit.run().asking.clone() {
         if known.asked.plan == *plan && known.refusal.is_none() {
             return Ok(());
@@ -110,31 +131,39 @@ async fn begin(
             asking::void(work, hub, issue, "the plan changed").await?;
         }
     }
-    let askers = askers(work);
     if settings.via != Via::Environment {
         // A team that cannot be read, or too few approvers, is told before anybody is asked.
-        asking::electorate(hub, settings, &askers).await?;
+        asking::electorate(hub, settings, &askers(work)).await?;
     }
+    let mut events = vec![request(work, settings, plan, environment)];
+    if settings.while_pending == WhilePending::Park && !work.request.files.is_empty() {
+        events.push(Event::FilesKept { files: migration::kept(work)? });
+    }
+    work.visit.record(events).await?;
+    Ok(())
+}
+
+/// What people are asked.
+fn request(work: &Work<'_>, settings: &Approval, plan: &Digest, environment: &str) -> Event {
+    let places = match settings.via {
+        Via::Environment => vec![Place::Environment],
+        Via::Issue => vec![Place::Issue],
+        Via::Both => vec![Place::Environment, Place::Issue],
+    };
     let nonce = uuid::Uuid::new_v4().to_string();
     let named = settings.approvers.iter().map(|approver| match approver {
         Named::User(login) => format!("@{login}"),
         Named::Team { organization, team } => format!("@{organization}/{team}"),
     });
-    let asked = Asked {
+    Event::ApprovalAsked(Box::new(Asked {
         plan: plan.clone(),
         code: code(plan, &nonce),
         approvers: named.collect(),
         environment: places.contains(&Place::Environment).then(|| environment.to_owned()),
         places,
         minimum: settings.minimum,
-        askers: askers.into_iter().collect(),
-    };
-    let mut events = vec![Event::ApprovalAsked(Box::new(asked))];
-    if settings.while_pending == WhilePending::Park && !work.request.files.is_empty() {
-        events.push(Event::FilesKept { files: migration::kept(work)? });
-    }
-    work.visit.record(events).await?;
-    Ok(())
+        askers: askers(work).into_iter().collect(),
+    }))
 }
 
 /// In whose name is asked: none of them can say yes, unless that is allowed.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::Utc;
+
 use super::work::{Trouble, Work};
 use crate::config::Approval;
 use crate::github::Hub;
@@ -54,6 +56,10 @@ pub(super) async fn verify(
         Err(Objection::Rejected { by, remark }) => {
             return Ok(Reviewed::Refused(Refusal::Rejected { by, remark: bounded(&remark) }));
         }
+        // A job that was asked for in vain was cancelled; nobody has passed the rule over.
+        Err(Objection::NothingToRead) if is_too_late(work, settings) => {
+            return Ok(Reviewed::Refused(Refusal::TimedOut { missing: settings.minimum.max(1) }));
+        }
         Err(objection) => return Err(missing(format!("{environment}: {objection}"))),
     };
     let bound = bound(work, hub, run).await?;
@@ -72,6 +78,12 @@ pub(super) async fn verify(
         url: Some(workflow.url.clone()),
     });
     Ok(Reviewed::Granted { approvers: approvers.collect(), bound })
+}
+
+/// Whether the time is over that people had.
+fn is_too_late(work: &Work<'_>, settings: &Approval) -> bool {
+    let asked = work.visit.run().asking.as_ref().map(|asking| asking.recorded_at);
+    asked.is_some_and(|at| (Utc::now() - at).to_std().is_ok_and(|waited| waited >= settings.timeout))
 }
 
 /// What somebody said, as far as it is kept.

@@ -10,6 +10,7 @@ mod site;
 use std::path::{Path, PathBuf};
 
 use testbed::github::GitHub;
+use testbed::postgres::Database;
 use workflow::Machine;
 
 /// The program under test.
@@ -30,4 +31,20 @@ fn example<'a>(name: &str, github: &'a GitHub, replaced: &[(&str, &str)]) -> Mac
         text = text.replace(from, to);
     }
     machine.file(".github/tidegate.yml", text)
+}
+
+/// The states of the newest run of an operation, in their order.
+fn states(database: &Database, operation: &str) -> Vec<String> {
+    let sql = format!(
+        "select coalesce(event->>'to', event->>'state') from tidegate.event where kind in ('state-changed', 'run-ended') \
+         and run = (select id from tidegate.run where operation = '{operation}' order by opened_at desc, id desc limit 1) \
+         order by seq"
+    );
+    std::iter::once("initializing".to_owned()).chain(database.psql(&sql).lines().map(str::to_owned)).collect()
+}
+
+/// Whether these states were visited in this order, with others in between or not.
+fn is_visited(states: &[String], way: &[&str]) -> bool {
+    let mut states = states.iter();
+    way.iter().all(|wanted| states.any(|state| state == wanted))
 }

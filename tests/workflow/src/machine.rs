@@ -78,6 +78,12 @@ impl Gate {
         Self { reviewers, review: Some(Arc::new(review)), ..Self::default() }
     }
 
+    /// An environment whose jobs wait for one of these people, and none of them says anything.
+    #[must_use]
+    pub fn unanswered(reviewers: &[&str]) -> Self {
+        Self { reviewers: reviewers.iter().map(|&one| one.to_owned()).collect(), ..Self::default() }
+    }
+
     /// With a secret.
     #[must_use]
     pub fn secret(mut self, name: &str, value: &str) -> Self {
@@ -335,7 +341,10 @@ impl<'a> Machine<'a> {
         assert!(starts, "{file} does not start on a pull request into {base}");
         let payload = json!({
             "action": "opened", "number": 7,
-            "pull_request": {"number": 7, "head": {"sha": self.commit, "ref": "topic"}, "base": {"ref": base}},
+            "pull_request": {
+                "number": 7, "base": {"ref": base},
+                "head": {"sha": self.commit, "ref": "topic", "repo": {"full_name": self.repository}},
+            },
         });
         let event = Event { name: "pull_request".to_owned(), payload, branch: "topic".to_owned() };
         self.start(file, &workflow, event, Value::Object(Map::new()))

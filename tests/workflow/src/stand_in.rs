@@ -151,9 +151,9 @@ fn upload(given: &Use<'_>) -> Done {
     if !is_new && given.input("overwrite") != "true" {
         return Done::failed(&format!("an artifact with the name `{name}` already exists on the workflow run"));
     }
-    // Paths are kept below a directory that is named alone, else from where those of all files part.
+    // Paths are kept below what one pattern names before its first wildcard, else from where those of all files part.
     let root = match given.lines("path").as_slice() {
-        [one] if given.workspace.join(one).is_dir() => given.workspace.join(one),
+        [one] if given.workspace.join(named(one)).is_dir() => given.workspace.join(named(one)),
         _ => root_of(&found),
     };
     for path in &found {
@@ -162,6 +162,11 @@ fn upload(given: &Use<'_>) -> Done {
         std::fs::copy(path, target).expect("a file is copied");
     }
     Done { log: format!("{} files", found.len()), ..Done::well() }
+}
+
+/// What a pattern names before its first wildcard.
+fn named(pattern: &str) -> PathBuf {
+    pattern.split('/').take_while(|part| !part.contains(['*', '?', '['])).collect()
 }
 
 fn root_of(paths: &[PathBuf]) -> PathBuf {

@@ -276,7 +276,9 @@ impl Level<'_> {
     /// Waits for a review; gives the job's end where it is refused.
     fn pause(&self, environment: &str, seen: &Seen<'_>) -> Option<JobEnd> {
         let gate = seen.gate.as_ref()?;
-        let review = gate.review.as_ref()?;
+        if gate.reviewers.is_empty() {
+            return None;
+        }
         let repository = self.machine.on_github();
         // A job comes into being after those that it needs have ended, and GitHub's times are whole seconds.
         if let Some(github) = self.machine.github {
@@ -285,6 +287,10 @@ impl Level<'_> {
         if let Some(repository) = &repository {
             repository.wait_for_review(self.going.id, environment);
         }
+        let Some(review) = &gate.review else {
+            let repository = repository.expect("only GitHub cancels a run");
+            return Some(self.wait_in_vain(&repository, environment));
+        };
         let waiting = crate::machine::Waiting {
             environment: environment.to_owned(),
             job: format!("{}{}", self.prefix, seen.id),
@@ -297,6 +303,16 @@ impl Level<'_> {
             repository.review(self.going.id, environment, &said.by, state, &said.comment);
         }
         (!said.approved).then(|| JobEnd::without_steps(Verdict::Failure, "its deployment was rejected"))
+    }
+
+    /// Waits until somebody cancels the run.
+    fn wait_in_vain(&self, repository: &testbed::github::Repository, environment: &str) -> JobEnd {
+        let deadline = std::time::Instant::now() + self.machine.timeout;
+        while repository.waits_for(self.going.id, environment) {
+            assert!(std::time::Instant::now() < deadline, "nobody reviews {environment}, and nobody cancels the run");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        JobEnd::without_steps(Verdict::Cancelled, "the run was cancelled while it waited for a review")
     }
 
     fn call(

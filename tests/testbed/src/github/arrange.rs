@@ -168,6 +168,11 @@ impl Repository {
     /// Puts a workflow in place; gives its id.
     pub fn workflow(&self, new: &NewWorkflow) -> u64 {
         self.change(|repo, fresh| {
+            if let Some(known) = repo.workflows.iter_mut().find(|known| known.file == new.file) {
+                (known.run_name, known.steps, known.event) =
+                    (new.run_name.clone(), new.steps.clone(), new.event.clone());
+                return known.id;
+            }
             let id = fresh.id();
             let (file, run_name) = (new.file.clone(), new.run_name.clone());
             repo.workflows.push(Workflow { id, file, run_name, steps: new.steps.clone(), event: new.event.clone() });
@@ -242,6 +247,12 @@ impl Repository {
     /// Lets a run wait for an environment.
     pub fn wait_for_review(&self, run: u64, environment: &str) {
         self.change_run(run, |run, _| run.waits_for.push(environment.to_owned()));
+    }
+
+    /// Whether a run waits for an environment.
+    #[must_use]
+    pub fn waits_for(&self, run: u64, environment: &str) -> bool {
+        self.change_run(run, |run, _| run.waits_for.iter().any(|name| name == environment))
     }
 
     /// Reviews a run's deployment, as GitHub's page does.
