@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use testbed::docker_host::{DockerHosts, HOSTS};
-use testbed::github::{GitHub, NewWorkflow};
+use testbed::github::{GitHub, NewEnvironment, NewWorkflow};
 use testbed::lambda::{KEY, Lambda};
 use testbed::postgres::Postgres;
 
@@ -38,13 +38,18 @@ fn a_program_deploys_after_the_migrations() {
 fn another_workflow_deploys() {
     let github = GitHub::start();
     let repository = github.repository("acme/api");
-    repository.commit("main", "first", "octocat");
+    let commit = repository.commit("main", "first", "octocat");
+    repository.environment(&NewEnvironment::named("production"));
     let workflow = NewWorkflow::file("deploy.yml").run_name("Deploy ({run})");
     repository.workflow(&workflow.steps(&["queued", "in_progress", "completed:success"]));
     let text = example("deploy-workflow").replace("timeout: 30m", "timeout: 30m\n        every: 20ms");
     let scene = Scene::new().configured(&text);
     scene.place(&small(1), "acme/api", &["staging"]);
-    let step = scene.production().input("github-token", &github.job_token()).env("GITHUB_API_URL", &github.url());
+    let step = scene
+        .production()
+        .input("github-token", &github.job_token())
+        .env("GITHUB_API_URL", &github.url())
+        .env("GITHUB_SHA", &commit);
     scene.visit(&step).succeeded();
     let inputs: Vec<_> = github.received().into_iter().filter(|one| one.body["inputs"].is_object()).collect();
     assert_eq!(inputs.len(), 1, "{inputs:?}");
@@ -102,7 +107,7 @@ fn what_was_tested_in_staging_is_what_production_gets() {
     };
     scene.visit(&step("staging", "1")).succeeded();
     scene.visit(&step("production", "2")).succeeded();
-    let deployed = scene.run().candidates[0].deployed.clone().unwrap();
+    let deployed = scene.runs()[1].candidates[0].deployed.clone().unwrap();
     let tested = tidegate::promotion::digest::Digest::sha256(b"the package that was built");
     assert_eq!(deployed.running[0].digest.as_ref(), Some(&tested));
     assert_eq!(lambda.alias("lambda-function-production", "live").as_deref(), Some("1"));

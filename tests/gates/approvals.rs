@@ -223,9 +223,9 @@ fn a_schedule_reminds_of_a_parked_run_goes_on_with_it_and_ends_it_in_time() {
     assert_eq!(scene.production().as_deref(), Some(image(1, &scene.commit).digest()));
     assert_eq!(scene.newest().state, State::CompletedSuccessfully);
     // A request whose time is up is closed.
-    let mut scene = Scene::new(&PARKED.replace("timeout: 1h", "timeout: 100ms"));
-    let _ = scene.visit(&scene.step());
-    std::thread::sleep(Duration::from_millis(1_100));
+    let mut scene = Scene::new(&PARKED.replace("timeout: 1h", "timeout: 12s"));
+    assert_eq!(scene.visit(&scene.step()).output("decision"), "wait");
+    std::thread::sleep(Duration::from_secs(13));
     let looked = recover(&mut scene);
     assert_eq!((looked.code, scene.newest().state), (Some(3), State::Cancelled), "{looked:?}");
     assert!(!asked(&scene).open);

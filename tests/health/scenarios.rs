@@ -224,7 +224,7 @@ fn plays(name: &str, driven: Driven) {
         assert_eq!((stage.driven.asked)()[before.1..], asked, "{row}");
         // The record.
         let record = stage.record(&outputs);
-        assert_eq!(record["health_checks"]["api"].is_object(), true, "{row}\n{record:#}");
+        assert!(record["health_checks"]["api"].is_object(), "{row}\n{record:#}");
         let bad = record["bad_digests"].as_array().map_or(0, Vec::len);
         assert_eq!(
             (bad == 1, record["rollback"]["run"].is_string()),
