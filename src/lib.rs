@@ -15,6 +15,7 @@
 //! | [`health`] | probes: questions to what was deployed, and what their answers came to |
 //! | [`notify`] | who is told what, in which words, and the channels to them |
 //! | [`gates`] | what must hold before anything is changed: one file for each gate |
+//! | [`export`] | archive, artifact, traces: what leaves the machine when a visit is over |
 //! | [`aws`] | Amazon Web Services: credentials, and the calls of Lambda's API |
 //! | [`github`] | GitHub: one client, one file for each resource |
 //! | [`pace`] | how often others are asked whether something has changed |
@@ -33,6 +34,7 @@ pub mod checks;
 pub mod config;
 mod crashpoint;
 pub mod deploy;
+pub mod export;
 pub mod gates;
 pub mod github;
 pub mod health;

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS tidegate.run (
     scope TEXT NOT NULL,
     environment TEXT NOT NULL,
     operation TEXT NOT NULL
-        CHECK (operation IN ('promote', 'plan', 'rollback', 'verify', 'recover', 'report', 'audit', 'watch')),
+        CHECK (operation IN ('promote', 'plan', 'rollback', 'verify', 'recover', 'report', 'audit', 'watch', 'notify')),
     requestor TEXT NOT NULL,
     actor TEXT,
     reason TEXT,

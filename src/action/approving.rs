@@ -36,7 +36,8 @@ pub(super) async fn taken_up(
     book: &Book,
     commented: &Commented,
 ) -> Result<Result<(Request, Target, Configuration), Ended>, Fault> {
-    let nothing = |text: String, run| Ok(Err(Ended { exit: Exit::Done, run, fault: None, text: Some(text) }));
+    let nothing =
+        |text: String, run| Ok(Err(Ended { exit: Exit::Done, run, fault: None, text: Some(text), overview: None }));
     let issue = commented.issue;
     let Some(id) = &commented.run else {
         return nothing(format!("nothing to do: issue {issue} asks for no approval"), None);
@@ -208,5 +209,5 @@ pub(super) async fn watch(desk: &Desk) -> Result<Ended, Fault> {
         Said::Reminder(text) => desk.printer.annotate(Level::Notice, "approval needed", &text),
     };
     let text = watched(&watch, &say).await?;
-    Ok(Ended { exit: Exit::Done, run: None, fault: None, text: Some(text) })
+    Ok(Ended { exit: Exit::Done, run: None, fault: None, text: Some(text), overview: None })
 }

@@ -16,7 +16,7 @@ pub(super) const FINISHED: &str = "finished";
 
 /// Hands over what there is: files, summary, outputs; and says how it ended.
 pub(super) fn deliver(desk: &Desk, ended: Ended) -> Exit {
-    let Ended { mut exit, run, fault, text } = ended;
+    let Ended { mut exit, run, fault, text, overview } = ended;
     desk.printer.end_group();
     if let Some(text) = &text {
         desk.printer.text(text.trim_end());
@@ -34,8 +34,12 @@ pub(super) fn deliver(desk: &Desk, ended: Ended) -> Exit {
     let values = match &run {
         Some(run) if desk.rehearsal => report::outputs::of_rehearsal(run, fault.as_ref()),
         Some(run) => report::outputs::of_visit(run, &paths, fault.as_ref()),
-        None => report::outputs::of_fault(fault.as_ref()),
+        None => match &overview {
+            Some(overview) => report::outputs::of_report(&overview.paths),
+            None => report::outputs::of_fault(fault.as_ref()),
+        },
     };
+    let markdown = overview.map(|overview| overview.markdown).or(markdown);
     let told = run.as_ref().is_none_or(|run| !run.is_visited());
     let handed = hand_over(&desk.context, markdown.as_deref(), &values).and_then(|()| match told {
         true => finished(&desk.context),
@@ -61,10 +65,15 @@ fn leave_files(desk: &Desk, run: &Run) -> Paths {
     let files = Files::of(&run.id, desk.workspace.folder());
     let trail: Vec<Entry> =
         desk.witness.records().iter().filter(|record| record.run == run.id).map(Entry::from).collect();
-    if let Err(error) = files.write(run, &trail) {
+    if let Err(error) = files.write(run, &trail, super::usage::usage()) {
         let text = format!("the files of the run cannot be written: {error}");
         annotate(&desk.printer, &Fault::new(Code::ReportUnwritten, text));
     }
+    paths(desk, &files)
+}
+
+/// The paths of a run's files, as the workspace's user writes them.
+pub(super) fn paths(desk: &Desk, files: &Files) -> Paths {
     Paths {
         log: desk.workspace.relative(&files.folder),
         record: desk.workspace.relative(&files.record),

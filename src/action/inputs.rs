@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Arg, ArgAction, Command};
 use secrecy::SecretString;
 
 use super::environment::Environment;
+use crate::config::NotifyEvent;
 use crate::promotion::digest::Digest;
 use crate::promotion::event::Operation;
-use crate::promotion::fault::{Code, Fault};
+use crate::promotion::fault::{Code, Fault, Severity};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::stage::Stage;
 
@@ -57,7 +59,7 @@ pub const INPUTS: &[Input] = &[
         "operation",
         Kind::Text,
         "promote",
-        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report`, `audit` or `watch`.",
+        "What to do: `promote`, `plan`, `rollback`, `verify`, `recover`, `report`, `audit`, `watch` or `notify`.",
     ),
     input(
         "config",
@@ -151,6 +153,26 @@ pub const INPUTS: &[Input] = &[
         "For `audit`: a chain head noted earlier, `deployment-id:number:hash`, as the job summary shows it.",
     ),
     input("audit-file", Kind::Text, "", "For `audit`: verify this exported trail instead of the ledger."),
+    input(
+        "since",
+        Kind::Text,
+        "",
+        "For `report`: tell of runs from then on: a time ago, e.g. `30d`, or a day, e.g. `2026-11-01`. Default: all.",
+    ),
+    input(
+        "event",
+        Kind::Text,
+        "",
+        "For `notify`: what happened, e.g. `succeeded`, `failed` or `drift`; it says which channels are told.",
+    ),
+    input("severity", Kind::Text, "", "For `notify`: `low`, `medium`, `high` or `critical`. Default: the event's own."),
+    input("message", Kind::Text, "", "For `notify`: what is said; its first line is the title."),
+    input(
+        "channels",
+        Kind::List,
+        "",
+        "For `notify`: the channels to tell, by comma or newline, whatever they are told else.",
+    ),
     input("log-format", Kind::Text, "text", "`text` for people, `json` for machines."),
 ];
 
@@ -223,6 +245,16 @@ pub struct Inputs {
     pub anchor: Option<String>,
     /// `audit-file`.
     pub audit_file: Option<String>,
+    /// `since`.
+    pub since: Option<DateTime<Utc>>,
+    /// `event`.
+    pub event: Option<NotifyEvent>,
+    /// `severity`.
+    pub severity: Option<Severity>,
+    /// `message`.
+    pub message: Option<String>,
+    /// `channels`.
+    pub channels: Vec<String>,
     /// Whether logs are for machines.
     pub json_logs: bool,
 }
@@ -393,6 +425,11 @@ impl Given {
             timeout: reader.parsed("timeout", duration),
             anchor: reader.text("anchor"),
             audit_file: reader.text("audit-file"),
+            since: reader.parsed("since", since),
+            event: reader.parsed("event", event),
+            severity: reader.parsed("severity", severity),
+            message: reader.text("message"),
+            channels: reader.list("channels"),
             json_logs: reader.parsed("log-format", log_format).unwrap_or(false),
         };
         reader.contradictions(&inputs);
@@ -467,6 +504,14 @@ impl Reader<'_> {
                 }
             }
         }
+        if inputs.operation == Operation::Notify {
+            if inputs.event.is_none() {
+                wrong("event", "is missing: say what happened, e.g. `succeeded`");
+            }
+            if inputs.message.is_none() {
+                wrong("message", "is missing: say what people are to be told");
+            }
+        }
         if inputs.operation == Operation::Rollback && inputs.confirm.as_deref() != Some("ROLLBACK") {
             wrong("confirm", "must be `ROLLBACK` for a rollback by hand");
         }
@@ -520,6 +565,32 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("`{text}` is not a time ({error}); write e.g. `30m`"))?;
     if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// A time ago, or a day or time in UTC.
+fn since(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let ago = TimeDelta::from_std(ago).map_err(|_| format!("`{text}` is too long ago"))?;
+        return Ok(Utc::now() - ago);
+    }
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    day.map(|time| time.and_utc())
+        .or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()))
+        .ok_or_else(|| format!("`{text}` is neither a time ago, e.g. `30d`, nor a day, e.g. `2026-11-01`"))
+}
+
+fn event(text: &str) -> Result<NotifyEvent, String> {
+    NotifyEvent::ALL.iter().copied().find(|event| event.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = NotifyEvent::ALL.iter().map(|event| event.name()).collect();
+        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, text) <= 2);
+        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        format!("`{text}` is not an event ({}){hint}", names.join(", "))
+    })
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    let found = Severity::ALL.into_iter().find(|severity| severity.name() == text);
+    found.ok_or_else(|| format!("`{text}` is not a severity (low, medium, high, critical)"))
 }
 
 fn log_format(text: &str) -> Result<bool, String> {

@@ -6,6 +6,7 @@ mod console;
 pub mod context;
 mod delivery;
 pub mod environment;
+mod exports;
 pub mod inputs;
 pub mod logging;
 pub mod metadata;
@@ -17,6 +18,7 @@ mod run;
 pub mod signals;
 pub mod summary;
 mod tools;
+mod usage;
 mod witness;
 pub mod workspace;
 

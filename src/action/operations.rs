@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use super::approving;
 use super::book::Book;
-use super::delivery::FINISHED;
+use super::delivery::{FINISHED, paths};
+use super::exports::Exports;
 use super::inputs::DEFAULT_CONFIG;
-use super::run::{Desk, Ended};
-use super::tools::{Met, tools};
-use crate::config::Configuration;
+use super::run::{Desk, Ended, Overview};
+use super::tools::{Met, post_of, tools};
+use crate::config::{Configuration, NotifyEvent};
 use crate::ledger::{Audit, Filter, Ledger, Rehearsal};
 use crate::promotion::event::Operation;
-use crate::promotion::fault::{Code, Exit, Fault};
+use crate::promotion::fault::{Code, Exit, Fault, Severity};
 use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
 use crate::report;
+use crate::report::outputs::Paths;
+use crate::stages::announce::Announcement;
 use crate::stages::request::Request;
 use crate::stages::target::Target;
 use crate::stages::{self, Recovered, Recovery, Settling};
@@ -30,10 +33,8 @@ pub(super) async fn operate(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         Operation::Watch => approving::watch(desk).await,
         Operation::Recover => recover(desk, book).await,
         Operation::Audit => audit(desk, book).await,
-        operation @ Operation::Report => {
-            Err(Fault::new(Code::NotBuilt, format!("`operation: {operation}` is not in this version"))
-                .with_fix("use a version that has it"))
-        }
+        Operation::Report => report(desk, book).await,
+        Operation::Notify => notify(desk).await,
     }
 }
 
@@ -67,7 +68,7 @@ async fn promote(
         let text = report::plan::plan(&run).map(|text| text + &approving::needed(target));
         let fault = stages::foreseen(&run, desk.inputs.force).filter(|_| run.ended.is_none());
         let exit = fault.as_ref().map_or(Ended::of(run.clone()).exit, |fault| fault.code.exit());
-        return Ok(Ended { exit, run: Some(run), fault, text });
+        return Ok(Ended { exit, run: Some(run), fault, text, overview: None });
     }
     if desk.request.operation == Operation::Rollback && desk.request.digest.is_none() && !book.lasting {
         return Err(Fault::new(
@@ -83,9 +84,12 @@ async fn promote(
              fix: give `database-url` a PostgreSQL database",
         );
     }
+    let exports = Exports::of(desk, configuration, &tools.secrets)?;
     let ledger = book.ready(desk).await?;
     let run = stages::promote(request, target, &tools, Arc::clone(&ledger), audience).await?;
-    Ok(Ended::of(with_spool(desk, book, ledger.as_ref(), run).await))
+    let run = with_spool(desk, book, ledger.as_ref(), run).await;
+    exports.send(desk, &run).await;
+    Ok(Ended::of(run))
 }
 
 /// The run, with its events in the ledger where they were kept in a file meanwhile and the database is back. If it is not,
@@ -159,7 +163,8 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         ended.text = None;
     }
     if let ([(_, Ok(one))], []) = (parked.as_slice(), recovered.as_slice()) {
-        ended = Ended { exit: one.exit, run: one.run.clone(), fault: one.fault.clone(), text: Some(String::new()) };
+        let (run, fault) = (one.run.clone(), one.fault.clone());
+        ended = Ended { exit: one.exit, run, fault, text: None, overview: None };
     }
     let text = ended.text.get_or_insert_default();
     for (run, one) in &parked {
@@ -238,7 +243,7 @@ fn recovered_text(recovered: &[Recovered]) -> Ended {
         _ => None,
     };
     let exit = if failed.is_some() { Exit::Failed } else { Exit::Done };
-    Ended { exit, run, fault: failed, text: Some(text) }
+    Ended { exit, run, fault: failed, text: Some(text), overview: None }
 }
 
 async fn audit(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
@@ -270,7 +275,105 @@ async fn audit(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         Fault::new(Code::AuditBroken, format!("{broken}{more}"))
     });
     let exit = if fault.is_some() { Exit::Failed } else { Exit::Done };
-    Ok(Ended { exit, run: None, fault, text: Some(text) })
+    Ok(Ended { exit, run: None, fault, text: Some(text), overview: None })
+}
+
+/// Tells of a run, or of many, from the ledger. It changes nothing.
+async fn report(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
+    let Some(ledger) = book.to_read().await? else {
+        return Err(Fault::new(Code::InputInvalid, "there is no ledger to tell from")
+            .with_fix("give `database-url` the address of the ledger that the runs were recorded in"));
+    };
+    let folder = desk.workspace.folder();
+    let (markdown, paths) = match &desk.request.deployment_id {
+        Some(id) => {
+            let (run, files) = stages::reporting::one(ledger.as_ref(), id, folder).await?;
+            (report::summary::summary(&run), paths(desk, &files))
+        }
+        None => {
+            let (environment, since) = (desk.request.environment.as_deref(), desk.inputs.since);
+            let overview = stages::reporting::many(ledger.as_ref(), None, environment, since, folder).await?;
+            desk.printer.text(&format!("{} runs", overview.runs));
+            (overview.markdown, Paths { report: desk.workspace.relative(&overview.path), ..Paths::default() })
+        }
+    };
+    desk.printer.text(&format!("the report is {}", paths.report));
+    let overview = Some(Overview { markdown, paths });
+    Ok(Ended { exit: Exit::Done, run: None, fault: None, text: None, overview })
+}
+
+/// Tells people something that is not a run's.
+async fn notify(desk: &Desk) -> Result<Ended, Fault> {
+    let configuration = Configuration::load(&configuration_path(desk))?;
+    let inputs = &desk.inputs;
+    let (Some(event), Some(message)) = (inputs.event, &inputs.message) else {
+        return Err(Fault::defect("a notification without an event or a message"));
+    };
+    let names: Vec<&str> = configuration.all_channels().map(|(name, _)| name).collect();
+    if let Some(unknown) = inputs.channels.iter().find(|name| !names.contains(&name.as_str())) {
+        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, unknown) <= 2);
+        let hint = near.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
+        return Err(Fault::new(Code::InputInvalid, format!("input `channels`: there is no channel `{unknown}`"))
+            .with_fix(format!("{hint}the channels are: {}", names.join(", "))));
+    }
+    let environment = desk.request.environment.as_deref();
+    let wanted = configuration.all_channels().filter(|(name, channel)| match inputs.channels.as_slice() {
+        [] => channel.on.contains(&event) && environment.is_none_or(|environment| channel.covers(environment)),
+        named => named.iter().any(|one| one == name),
+    });
+    let post = post_of(desk, &configuration, wanted)?;
+    if desk.rehearsal || post.lines.is_empty() {
+        let names: Vec<&str> = post.lines.iter().map(|line| line.name.as_str()).collect();
+        let text = match names.as_slice() {
+            [] => format!("no channel is told of `{event}`"),
+            names => format!("these would be told of `{event}`: {}", names.join(", ")),
+        };
+        return Ok(Ended { exit: Exit::Done, run: None, fault: None, text: Some(text), overview: None });
+    }
+    let settled = stages::announce::announce(&post, &announcement(desk, event, message)).await;
+    let (mut text, mut failed) = (String::new(), Vec::new());
+    for one in settled {
+        match one.result {
+            Ok(receipt) => text.push_str(&format!("{}: {}\n", one.channel, receipt.delivery.name())),
+            Err(why) => {
+                text.push_str(&format!("{}: failed, after {} attempts\n", one.channel, one.attempts));
+                failed.push(format!("{}: {why}", one.channel));
+            }
+        }
+    }
+    let fault = (!failed.is_empty()).then(|| {
+        Fault::new(Code::NotificationFailed, format!("not everybody was told: {}", failed.join("; ")))
+            .at_severity(Severity::High)
+    });
+    let exit = if fault.is_some() { Exit::Failed } else { Exit::Done };
+    Ok(Ended { exit, run: None, fault, text: Some(text), overview: None })
+}
+
+fn announcement(desk: &Desk, event: NotifyEvent, message: &str) -> Announcement {
+    let (job, inputs) = (&desk.request.job, &desk.inputs);
+    let workflow = job.workflow.as_ref();
+    let mut facts = vec![("Repository".to_owned(), job.scope())];
+    let mut add =
+        |name: &str, value: Option<&String>| facts.extend(value.map(|value| (name.to_owned(), value.clone())));
+    add("Environment", desk.request.environment.as_ref());
+    add("Workflow", workflow.and_then(|workflow| workflow.workflow.as_ref()));
+    add("Actor", job.actor.as_ref());
+    add("Commit", job.commit.as_ref());
+    let place = desk.request.environment.as_ref().or(workflow.and_then(|workflow| workflow.workflow.as_ref()));
+    // The same step, tried again in the same attempt, says the same.
+    let step = ["GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_JOB", "GITHUB_ACTION"];
+    let step: Vec<&str> = step.iter().filter_map(|name| desk.environment.get(name)).collect();
+    let own = if step.is_empty() { uuid::Uuid::new_v4().to_string() } else { step.join("/") };
+    Announcement {
+        event,
+        severity: inputs.severity,
+        message: message.to_owned(),
+        facts,
+        url: workflow.and_then(|workflow| workflow.url.clone()),
+        commit: job.commit.clone(),
+        subject: format!("{}/{}", job.scope(), place.map_or("notify", String::as_str)),
+        key: format!("notify/{}/{own}", job.scope()),
+    }
 }
 
 /// The post step: a run that this job's main step left in the middle is marked as interrupted, so that nobody waits for

@@ -22,6 +22,7 @@ use crate::promotion::event::{Decision, Operation};
 use crate::promotion::fault::{Code, Exit, Fault};
 use crate::promotion::run::Run;
 use crate::report;
+use crate::report::outputs::Paths;
 use crate::stages;
 use crate::stages::audience::{Audience, Audiences};
 use crate::stages::logs::StageLogs;
@@ -54,6 +55,14 @@ pub(super) struct Ended {
     pub(super) fault: Option<Fault>,
     /// A report that is not a run's.
     pub(super) text: Option<String>,
+    /// A report that was asked for.
+    pub(super) overview: Option<Overview>,
+}
+
+/// A report that was asked for, and where its files are.
+pub(super) struct Overview {
+    pub(super) markdown: String,
+    pub(super) paths: Paths,
 }
 
 impl Ended {
@@ -63,13 +72,13 @@ impl Ended {
             (None, Decision::Proceed | Decision::Wait) => Exit::Done,
             (None, Decision::Stop) => Exit::Failed,
         };
-        Self { exit, run: Some(run), fault: None, text: None }
+        Self { exit, run: Some(run), fault: None, text: None, overview: None }
     }
 }
 
 impl From<Fault> for Ended {
     fn from(fault: Fault) -> Self {
-        Self { exit: fault.code.exit(), run: None, fault: Some(fault), text: None }
+        Self { exit: fault.code.exit(), run: None, fault: Some(fault), text: None, overview: None }
     }
 }
 
@@ -157,8 +166,13 @@ async fn attended(desk: &Desk) -> Ended {
         ended = work => return ended,
         Some(stop) = stops.recv() => stop,
     };
-    let without_record =
-        |stop: Stop| Ended { exit: stop.exit(), run: None, fault: Some(interruption(stop)), text: None };
+    let without_record = |stop: Stop| Ended {
+        exit: stop.exit(),
+        run: None,
+        fault: Some(interruption(stop)),
+        text: None,
+        overview: None,
+    };
     tokio::select! {
         ended = stopped(desk, &book, stop) => ended.unwrap_or_else(|| without_record(stop)),
         // Whoever asks twice does not want to wait.
@@ -183,8 +197,10 @@ async fn stopped(desk: &Desk, book: &Book, stop: Stop) -> Option<Ended> {
     Some(match tokio::time::timeout(TIME_TO_STOP, recording).await.ok()? {
         // The run came to its end in the same moment.
         Ok(run) if run.ended.is_some() => Ended::of(run),
-        Ok(run) => Ended { exit: stop.exit(), run: Some(run), fault: Some(interruption(stop)), text: None },
-        Err(fault) => Ended { exit: stop.exit(), run: None, fault: Some(fault), text: None },
+        Ok(run) => {
+            Ended { exit: stop.exit(), run: Some(run), fault: Some(interruption(stop)), text: None, overview: None }
+        }
+        Err(fault) => Ended { exit: stop.exit(), run: None, fault: Some(fault), text: None, overview: None },
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 
 use super::run::Desk;
-use crate::config::{Configuration, SecretReader};
+use crate::config::{Channel, Configuration, SecretReader};
 use crate::github::{GitHub, Hub, RepositoryName, Settings};
 use crate::notify::{self, Means, Post};
 use crate::promotion::event::Operation;
@@ -104,6 +104,20 @@ fn post(
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// These channels of the configuration.
+///
+/// # Errors
+/// See [`notify::build`].
+pub(super) fn post_of<'c>(
+    desk: &Desk,
+    configuration: &'c Configuration,
+    channels: impl Iterator<Item = (&'c str, &'c Channel)>,
+) -> Result<Post, Fault> {
+    let (secrets, retry) = (secrets(desk), configuration.retry());
+    let github = hub(desk, retry)?.map(|hub| (hub.github, hub.repository));
+    notify::build(channels, &Means { secret: &|secret| Ok(secrets.resolve(secret)?), github, retry })
 }
 
 /// GitHub, where the job has a repository and a token.

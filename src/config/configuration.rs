@@ -234,6 +234,11 @@ impl Configuration {
             .map(|(name, channel)| (name.as_str(), channel))
     }
 
+    /// Every channel, by name.
+    pub fn all_channels(&self) -> impl Iterator<Item = (&str, &Channel)> {
+        self.parts.notify.iter().map(|(name, channel)| (name.as_str(), channel))
+    }
+
     /// Logins at registries, by host.
     #[must_use]
     pub const fn registries(&self) -> &IndexMap<String, RegistryCredentials> {

@@ -47,7 +47,7 @@ impl Post {
         }
         let occasion = occasion(run, event);
         let number = match event {
-            Event::ApprovalReminded => run.asking.as_ref().map_or(0, |asking| asking.reminders),
+            Event::ApprovalReminded => run.asking.as_ref().map_or(0, |asking| asking.reminders.saturating_sub(1)),
             _ => 0,
         };
         let wanted = |line: &Line| {

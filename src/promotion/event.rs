@@ -44,11 +44,13 @@ pub enum Operation {
     Audit,
     /// Watch a job that waits for an environment's reviewers.
     Watch,
+    /// Tell people something by the same channels.
+    Notify,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Promote,
         Self::Plan,
         Self::Rollback,
@@ -57,6 +59,7 @@ impl Operation {
         Self::Report,
         Self::Audit,
         Self::Watch,
+        Self::Notify,
     ];
 
     /// The name in inputs and events.
@@ -71,6 +74,7 @@ impl Operation {
             Self::Report => "report",
             Self::Audit => "audit",
             Self::Watch => "watch",
+            Self::Notify => "notify",
         }
     }
 }

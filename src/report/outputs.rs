@@ -268,6 +268,21 @@ pub fn of_fault(fault: Option<&Fault>) -> Vec<(String, String)> {
     values
 }
 
+/// The outputs of an operation that reports: where its files are.
+#[must_use]
+pub fn of_report(paths: &Paths) -> Vec<(String, String)> {
+    let mut values = of_fault(None);
+    for (name, path) in [
+        ("log-path", &paths.log),
+        ("record-path", &paths.record),
+        ("audit-path", &paths.audit),
+        ("report-path", &paths.report),
+    ] {
+        set(&mut values, name, path);
+    }
+    values
+}
+
 /// Adds what stopped the visit, wherever it is told.
 fn stop(values: &mut [(String, String)], fault: &Fault) {
     let (decision, status, reason) = (Decision::Stop.name(), "FAILURE", fault.code.name());

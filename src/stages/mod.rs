@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `conditions`, `approval`, `validation`, `copy`, `migration`, `deployment`, `verification`, `report` | the stages |
 //! | `drivers`, `driving`, `take_back` | who deploys; deployments under way, and taken back |
-//! | `promote`, `recover`, `audit`, `verify` | the operations |
+//! | `promote`, `recover`, `audit`, `verify`, `reporting`, `announce` | the operations |
 //! | `rollback`, `way_back` | what was deployed is taken back by a run of its own; what that goes back to |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
@@ -17,6 +17,7 @@
 //! | `audience`, `attend`, `logs`, `files` | who listens, and what is left behind |
 
 mod advance;
+pub mod announce;
 mod approval;
 mod asking;
 mod attend;
@@ -41,6 +42,7 @@ mod probes;
 mod promote;
 mod recover;
 mod report;
+pub mod reporting;
 pub mod request;
 mod reviewed;
 mod rollback;

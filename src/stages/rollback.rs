@@ -159,7 +159,7 @@ async fn carry_out(work: &mut Work<'_>, other: &mut Visit) -> Result<(), Fault> 
 async fn leave_files(work: &Work<'_>, run: &Run) {
     let Ok(records) = work.visit.ledger().load(&run.id).await else { return };
     let trail: Vec<Entry> = records.iter().map(Entry::from).collect();
-    if let Err(error) = Files::of(&run.id, &work.tools.folder).write(run, &trail) {
+    if let Err(error) = Files::of(&run.id, &work.tools.folder).write(run, &trail, None) {
         tracing::warn!(%error, "the files of run {} cannot be written: {error}", run.id);
     }
 }

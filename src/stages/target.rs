@@ -28,6 +28,7 @@ const BUILT: &[&str] = &[
     "gates.deployments",
     "gates.environment",
     "gates.freeze",
+    "audit",
     "gates.lock",
     "gates.order",
     "gates.resources",

@@ -18,6 +18,7 @@ fn package(comment: u8) -> Vec<u8> {
 #[test]
 fn moto_takes_every_request_of_a_deployment() {
     let moto = Moto::start();
+    moto.can_invoke();
     moto.function("job-production", &EMPTY_ZIP);
     let keys = "        credentials: { access-key-id: \"${KEY_ID}\", secret-access-key: \"${KEY}\" }\n";
     let scene = Scene::new();

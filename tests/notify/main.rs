@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
+mod announced;
+mod exported;
 mod faults;
 mod mails;
+mod reported;
 mod scene;
 mod told;

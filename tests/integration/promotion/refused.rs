@@ -63,7 +63,8 @@ fn inputs_that_say_nothing_sensible() {
         is_refused(&scene, &step, 2, "input-invalid", texts);
         assert!(!scene.ledger_file().exists());
     }
-    is_refused(&scene, &scene.step().input("operation", "report"), 2, "not-built", &["report"]);
+    let report = scene.step().input("operation", "report");
+    is_refused(&scene, &report, 2, "input-invalid", &["no ledger to tell from", "`database-url`"]);
     for to in ["staging", ":staging", "{here}/acme/api:staging"] {
         is_refused(&scene, &scene.plain(image, to), 2, "source-is-target", &["acme/api:staging", "promoted to itself"]);
     }
@@ -143,10 +144,9 @@ fn configurations_that_say_nothing_sensible() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let archive = format!("{}audit: {{ archive: \"s3://acme-audit/tidegate\" }}\n", one_service(""));
-    let scene = Scene::new().configured(&archive);
+    let scene = Scene::new().configured(&one_service("rollback: { while-pending: park }"));
     scene.place(&small(1), "acme/api", &["staging"]);
-    is_refused(&scene, &scene.production(), 2, "not-built", &["tidegate.yml:", "audit: "]);
+    is_refused(&scene, &scene.production(), 2, "not-built", &["tidegate.yml:", "while-pending: "]);
     assert_eq!(scene.seen(), 0);
 }
 

@@ -7,6 +7,7 @@
 //! | `/workflows/*` | Teams: 202 |
 //! | `/v3/smtp/email` | Brevo: 201 |
 //! | `/v2/enqueue` | PagerDuty: 202 |
+//! | `/twirp/*/CreateArtifact`, `/twirp/*/FinalizeArtifact`, `/blob` | GitHub's artifacts |
 //! | anything else | 200 |
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -31,8 +33,10 @@ pub struct Told {
     pub path: String,
     /// The headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The body as it came.
+    /// The body as text.
     pub body: String,
+    /// The body as it came.
+    pub bytes: Bytes,
 }
 
 impl Told {
@@ -106,9 +110,11 @@ async fn answer(request: Request<Body>, told: &Mutex<Vec<Told>>) -> Response<Bod
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let path = parts.uri.path().to_owned();
+    let host = parts.headers.get(http::header::HOST).map(text).unwrap_or_default();
     let number = {
         let mut told = told.lock().expect("no thread panicked here");
-        told.push(Told { path: path.clone(), headers, body: String::from_utf8_lossy(&body).into_owned() });
+        let text = String::from_utf8_lossy(&body).into_owned();
+        told.push(Told { path: path.clone(), headers, body: text, bytes: body });
         told.len()
     };
     match path.as_str() {
@@ -120,6 +126,13 @@ async fn answer(request: Request<Body>, told: &Mutex<Vec<Told>>) -> Response<Bod
         "/v2/enqueue" => {
             let answer = json!({ "status": "success", "message": "Event processed", "dedup_key": "x" });
             (StatusCode::ACCEPTED, axum::Json(answer)).into_response()
+        }
+        path if path.ends_with("/CreateArtifact") => {
+            let place = format!("http://{host}/blob?sig=secret");
+            axum::Json(json!({ "ok": true, "signed_upload_url": place })).into_response()
+        }
+        path if path.ends_with("/FinalizeArtifact") => {
+            axum::Json(json!({ "ok": true, "artifact_id": "4711" })).into_response()
         }
         path if path.starts_with("/workflows/") => StatusCode::ACCEPTED.into_response(),
         _ => "ok".into_response(),

@@ -14,7 +14,6 @@
 //! | [`redis`] | a Redis server that answers PING |
 //! | [`oauth`] | an OAuth 2 server, npm's `oidc-provider` |
 //! | [`lambda`] | AWS Lambda's API |
-//! | [`moto`] | Moto's server, launched for a test: AWS's API as others read it |
 //! | [`docker_host`] | hosts with Docker that are reached over SSH |
 //! | [`deployment_api`] | a deployment API with a memory |
 //! | [`runner`] | what GitHub's runner gives an action, and what it makes of what the action leaves |
@@ -22,6 +21,7 @@
 //! | [`contract`] | GitHub's published contract, held against client and stand-in |
 //! | [`channels`] | a stand-in for Slack, Teams, Brevo, PagerDuty and webhooks |
 //! | [`mail`] | a real SMTP server, launched for a test |
+//! | [`moto`] | what speaks like AWS, launched for a test |
 //! | [`sshd`] | OpenSSH's server, launched for a test |
 //! | [`service`] | a service whose versions behave as told |
 //! | [`authority`] | a certificate authority for local TLS |
