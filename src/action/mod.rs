@@ -17,9 +17,11 @@ mod request;
 mod run;
 pub mod signals;
 pub mod summary;
+mod table;
 mod tools;
 mod usage;
 mod witness;
+mod words;
 pub mod workspace;
 
 use std::process::ExitCode;

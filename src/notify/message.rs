@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::NotifyEvent;
 use crate::promotion::check::Verdict;
-use crate::promotion::event::Consent;
+use crate::promotion::event::{Consent, Operation};
 use crate::promotion::fault::{Code, Severity};
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
@@ -54,17 +54,22 @@ impl Message {
     pub fn about(run: &Run, event: NotifyEvent, topic: &str) -> Self {
         let what = services(run);
         let opening = &run.opening;
-        let title = title(event, &what, &opening.environment);
+        let title = title(event, opening.operation, &what, &opening.environment);
         let text = text(run, event);
         let url = opening.workflow.as_ref().and_then(|workflow| workflow.url.clone());
         let values = values(run, event, if text.is_empty() { &title } else { &text });
+        let asking = run.asking.as_ref().filter(|asking| asking.refusal.is_none() && run.consent.is_none());
+        let issue = asking.and_then(|asking| asking.issue.as_ref());
+        let mut links: Vec<(String, String)> =
+            issue.into_iter().map(|issue| ("Answer in the issue".to_owned(), issue.url.clone())).collect();
+        links.extend(url.map(|url| ("Workflow run".to_owned(), url)));
         Self {
             event,
             severity: event.severity(),
             title,
             text,
             facts: facts(run),
-            links: url.into_iter().map(|url| ("Workflow run".to_owned(), url)).collect(),
+            links,
             at: run.updated_at,
             key: format!("{}/{topic}", run.id),
             subject: format!("{}/{}", opening.scope, opening.environment),
@@ -108,8 +113,12 @@ fn some(names: &[String]) -> String {
     }
 }
 
-fn title(event: NotifyEvent, what: &str, environment: &str) -> String {
+fn title(event: NotifyEvent, operation: Operation, what: &str, environment: &str) -> String {
     match event {
+        NotifyEvent::Failed if operation == Operation::Verify => {
+            format!("Verification failed: {what} in {environment}")
+        }
+        NotifyEvent::Started if operation == Operation::Rollback => format!("On its way back: {what} in {environment}"),
         NotifyEvent::Started => format!("On its way: {what} to {environment}"),
         NotifyEvent::ApprovalNeeded => format!("Approval needed: {what} to {environment}"),
         NotifyEvent::ApprovalReminder => format!("Still waiting for approval: {what} to {environment}"),
@@ -139,20 +148,10 @@ fn text(run: &Run, event: NotifyEvent) -> String {
     let mut sentences = Vec::new();
     let bad = event.severity() >= Severity::Medium;
     if event == NotifyEvent::ValidationFailed {
-        let mut failed: Vec<String> = Vec::new();
-        for finding in run.findings.iter().filter(|finding| finding.verdict == Verdict::Fail) {
-            let said =
-                format!("{} of {}: seen {}, wanted {}", finding.check, finding.service, finding.seen, finding.wanted);
-            if !failed.contains(&said) {
-                failed.push(said);
-            }
-        }
-        let more = failed.len().saturating_sub(NAMED);
-        failed.truncate(NAMED);
-        sentences.extend(failed);
-        if more > 0 {
-            sentences.push(format!("and {more} more checks failed"));
-        }
+        let failed = run.findings.iter().filter(|finding| finding.verdict == Verdict::Fail);
+        sentences.extend(told_apart(failed, |finding| {
+            format!("{} of {}: seen {}, wanted {}", finding.check, finding.service, finding.seen, finding.wanted)
+        }));
     }
     // What people have to do is in another fault than what began it.
     let needed = run.faults.iter().rfind(|one| one.fault.code == Code::RollbackFailed).map(|one| &one.fault);
@@ -166,13 +165,37 @@ fn text(run: &Run, event: NotifyEvent) -> String {
         }
         sentences.push(format!("What to do: {}", fault.fix));
     }
-    if bad && event.severity() >= Severity::High && !run.changed_the_world() {
+    if event == NotifyEvent::Degraded {
+        sentences.extend(told_apart(
+            run.faults.iter().map(|one| &one.fault).filter(|fault| fault.code == Code::ProbeWarned),
+            |fault| fault.message.clone(),
+        ));
+    }
+    sentences.extend(run.rollback.to.iter().map(|(service, digest)| format!("{service} is back at {digest}.")));
+    let looks = run.opening.operation == Operation::Verify;
+    if bad && event.severity() >= Severity::High && !looks && !run.changed_the_world() {
         sentences.push("Nothing was changed.".to_owned());
     }
     if let Some(forced) = &run.forced {
         sentences.push(format!("FORCED by {}: {} (overruled: {})", forced.by, forced.reason, forced.checks.join(", ")));
     }
     sentences.join("\n")
+}
+
+/// Some of many things, each said once.
+fn told_apart<T>(things: impl Iterator<Item = T>, say: impl Fn(T) -> String) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for one in things.map(say) {
+        if !said.contains(&one) {
+            said.push(one);
+        }
+    }
+    let more = said.len().saturating_sub(NAMED);
+    said.truncate(NAMED);
+    if more > 0 {
+        said.push(format!("and {more} more"));
+    }
+    said
 }
 
 /// The names and values that matter to people.

@@ -90,8 +90,10 @@ fn again(event: NotifyEvent, number: u32) -> String {
 /// that it wants, so that whoever asks for `failed` hears of every failure once.
 fn occasion(run: &Run, event: &Event) -> Vec<NotifyEvent> {
     match event {
-        // A run that finds nothing to do is nobody's news.
-        Event::Planned { plan, .. } if !plan.stages.is_empty() => vec![NotifyEvent::Started],
+        // A run that finds nothing to do is nobody's news, and a look is none.
+        Event::Planned { plan, .. } if !plan.stages.is_empty() && run.opening.operation != Operation::Verify => {
+            vec![NotifyEvent::Started]
+        }
         Event::StateChanged { to: State::PendingApproval } => vec![NotifyEvent::ApprovalNeeded],
         Event::ApprovalReminded => vec![NotifyEvent::ApprovalReminder],
         Event::RollbackAsked { .. } => vec![NotifyEvent::RollbackNeeded],
@@ -107,33 +109,50 @@ fn occasion(run: &Run, event: &Event) -> Vec<NotifyEvent> {
 /// What the end of a run is to people.
 fn end(run: &Run) -> Vec<NotifyEvent> {
     let ending = ending(run);
-    if run.opening.operation == Operation::Rollback {
-        return match ending.state {
-            State::CompletedSuccessfully => vec![NotifyEvent::RolledBack, NotifyEvent::Succeeded],
-            _ => vec![NotifyEvent::RollbackFailed, NotifyEvent::Failed],
-        };
-    }
+    let is_a = |operation| run.opening.operation == operation;
+    let has = |code| run.faults.iter().any(|one| one.fault.code == code);
+    let mut names = Vec::new();
     match ending.state {
-        State::CompletedSuccessfully if run.plan.as_ref().is_some_and(|(plan, _)| plan.stages.is_empty()) => Vec::new(),
-        State::CompletedSuccessfully if run.visits.iter().any(|visit| visit.interrupted.is_some()) => {
-            vec![NotifyEvent::Recovered, NotifyEvent::Succeeded]
+        State::CompletedSuccessfully => {
+            if run.plan.as_ref().is_some_and(|(plan, _)| plan.stages.is_empty()) {
+                return names;
+            }
+            if is_a(Operation::Rollback) {
+                names.push(NotifyEvent::RolledBack);
+            }
+            if is_degraded(run) {
+                names.push(NotifyEvent::Degraded);
+            }
+            if run.visits.iter().any(|visit| visit.interrupted.is_some()) {
+                names.push(NotifyEvent::Recovered);
+            }
+            // A look at what is as it should be is nobody's news.
+            if !is_a(Operation::Verify) {
+                names.push(NotifyEvent::Succeeded);
+            }
+            return names;
         }
-        State::CompletedSuccessfully => vec![NotifyEvent::Succeeded],
-        State::Rejected | State::Cancelled if timed_out(ending.reason) => {
-            vec![NotifyEvent::TimedOut, NotifyEvent::Rejected]
+        State::Rejected | State::Cancelled => {
+            if ending.reason == Some(Code::ApprovalTimedOut) {
+                return vec![NotifyEvent::TimedOut, NotifyEvent::Rejected];
+            }
+            let rejected = ending.state == State::Rejected;
+            return vec![if rejected { NotifyEvent::Rejected } else { NotifyEvent::Cancelled }];
         }
-        State::Cancelled => vec![NotifyEvent::Cancelled],
-        State::Rejected => vec![NotifyEvent::Rejected],
-        State::Inconclusive => vec![NotifyEvent::Inconclusive, NotifyEvent::Failed],
-        State::RolledBack => vec![NotifyEvent::RolledBack, NotifyEvent::Failed],
-        State::RollbackFailed => vec![NotifyEvent::RollbackFailed, NotifyEvent::Failed],
-        _ if ending.reason == Some(Code::Drift) => vec![NotifyEvent::Drift, NotifyEvent::Failed],
-        _ if ending.reason == Some(Code::CheckFailed) => vec![NotifyEvent::ValidationFailed, NotifyEvent::Failed],
-        _ => vec![NotifyEvent::Failed],
+        State::RolledBack => names.push(NotifyEvent::RolledBack),
+        State::RollbackFailed => names.push(NotifyEvent::RollbackFailed),
+        // What was to be taken back is still there.
+        _ if is_a(Operation::Rollback) => names.push(NotifyEvent::RollbackFailed),
+        _ if has(Code::Drift) => names.push(NotifyEvent::Drift),
+        State::Inconclusive => names.push(NotifyEvent::Inconclusive),
+        _ if ending.reason == Some(Code::CheckFailed) => names.push(NotifyEvent::ValidationFailed),
+        _ => {}
     }
+    names.push(NotifyEvent::Failed);
+    names
 }
 
-/// Whether nobody answered in time.
-fn timed_out(reason: Option<Code>) -> bool {
-    reason.is_some_and(|code| code.name() == "approval-timed-out")
+/// Whether what was deployed lives, with warnings. What was so before the deployment is none of them.
+fn is_degraded(run: &Run) -> bool {
+    run.faults.iter().any(|one| one.fault.code == Code::ProbeWarned && one.fault.stage == Some(Stage::Verification))
 }

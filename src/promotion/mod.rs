@@ -6,6 +6,7 @@ pub mod approval;
 pub mod asking;
 pub mod candidate;
 pub mod check;
+mod code;
 pub mod deployment;
 pub mod digest;
 pub mod environment_review;

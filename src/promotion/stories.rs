@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta};
 
 use super::act::{Act, Outcome, TagMove};
+use super::asking::{Approver, Asked, Place, Refusal};
 use super::candidate::{ImageFacts, PlatformFacts};
 use super::check::{Finding, Verdict};
 use super::digest::Digest;
 use super::event::{
     Conclusion, Consent, Decision, Delivery, Event, Opening, Operation, Record, Traffic, VisitOpening, WorkflowRun,
 };
-use super::fault::{Code, Exit, Fault, Severity};
+use super::fault::{Code, Exit, Fault};
+use super::health::{Grade, Health, Phase, Sample};
 use super::identity::DeploymentId;
+use super::login::Login;
 use super::plan::{Estimate, Plan, Planned, PlannedImage, PlannedTag};
 use super::run::Run;
 use super::stage::Stage;
@@ -40,11 +43,15 @@ fn record(run: &DeploymentId, seq: u64, event: Event) -> Record {
 impl Story {
     /// A run that was opened and is visited; `service` and `reason` may be anything.
     pub(crate) fn begin(service: &str, reason: Option<&str>) -> Self {
+        Self::opened(Operation::Promote, service, reason)
+    }
+
+    fn opened(operation: Operation, service: &str, reason: Option<&str>) -> Self {
         let url = "https://github.com/acme/api/actions/runs/16000000001".to_owned();
         let opening = Opening {
             key: None,
             scope: "acme/api".to_owned(),
-            operation: Operation::Promote,
+            operation,
             environment: "production".to_owned(),
             services: vec![service.to_owned()],
             requestor: "octocat".to_owned(),
@@ -168,6 +175,85 @@ impl Story {
         self.then(Event::Approved { plan, consent: Consent::Policy { because } });
         self.end(Stage::Approval, Conclusion::Done, Some(State::ApprovalGranted));
         self.then(Event::LeaseTaken { token: 3 })
+    }
+
+    /// People are asked in an issue.
+    fn ask(&mut self) -> &mut Self {
+        self.start(Stage::Approval);
+        let plan = self.run.plan.clone().unwrap().1;
+        self.then(Event::ApprovalAsked(Box::new(Asked {
+            plan,
+            places: vec![Place::Issue],
+            code: "a1b2c3".to_owned(),
+            approvers: vec!["bob".to_owned()],
+            environment: None,
+            minimum: 1,
+            askers: vec![Login::new("octocat")],
+        })));
+        let (number, url) = (12, "https://github.com/acme/api/issues/12".to_owned());
+        let at = self.run.updated_at;
+        self.then(Event::ApprovalIssue { number, url, at, until: at + TimeDelta::hours(24) });
+        self.then(Event::StateChanged { to: State::PendingApproval })
+    }
+
+    /// One of them says yes.
+    fn answer(&mut self) -> &mut Self {
+        let plan = self.run.plan.clone().unwrap().1;
+        let approver = Approver {
+            by: Login::new("bob"),
+            place: Place::Issue,
+            at: Some(self.run.updated_at),
+            remark: "looks good".to_owned(),
+            url: Some("https://github.com/acme/api/issues/12#issuecomment-1".to_owned()),
+        };
+        self.then(Event::ApprovalGiven { approver: approver.clone() });
+        self.then(Event::Approved { plan, consent: Consent::People { approvers: vec![approver], bound: true } });
+        self.end(Stage::Approval, Conclusion::Done, Some(State::ApprovalGranted));
+        self.then(Event::LeaseTaken { token: 3 })
+    }
+
+    /// A probe is asked, and judged.
+    fn probe(&mut self, health: Health, because: &str) -> &mut Self {
+        let grade = match health {
+            Health::Healthy => Grade::Pass,
+            Health::Inconclusive => Grade::Error,
+            Health::Unhealthy => Grade::Fail,
+        };
+        let note = (health != Health::Healthy).then(|| because.to_owned());
+        let sample = |ms| Sample { probe: "api".to_owned(), grade, ms, attempts: 1, note: note.clone() };
+        self.then(Event::Probed { phase: Phase::Check, samples: vec![sample(12)] });
+        self.then(Event::Probed { phase: Phase::Tick(1), samples: vec![sample(14), sample(9)] });
+        self.then(Event::HealthJudged { health, because: because.to_owned() })
+    }
+
+    /// It is looked whether the environment is as it should be.
+    fn look(&mut self) -> &mut Self {
+        let image = PlannedImage {
+            source: "ghcr.io/acme/api:production".parse().unwrap(),
+            digest: digest("new"),
+            target: "ghcr.io/acme/api:production".parse::<super::image::Reference>().unwrap().repository,
+            tags: vec![PlannedTag {
+                tag: "production".parse().unwrap(),
+                immutable: false,
+                previous: Some(digest("new")),
+            }],
+        };
+        self.start(Stage::Conditions);
+        let plan = Plan {
+            environment: "production".to_owned(),
+            candidates: vec![Planned { service: self.service(), image: Some(image), version: None }],
+            stages: vec![Stage::Verification],
+            configuration: Some(digest("configuration")),
+            inputs: BTreeMap::new(),
+        };
+        let hash = plan.hash();
+        self.then(Event::Planned { plan: Box::new(plan), hash, estimate: Estimate::default() });
+        self.end(Stage::Conditions, Conclusion::Done, None);
+        for stage in [Stage::Approval, Stage::Validation, Stage::Copy, Stage::Migration, Stage::Deployment] {
+            self.then(Event::StageStarted { stage });
+            self.end(stage, Conclusion::Skipped, None);
+        }
+        self.then(Event::StageStarted { stage: Stage::Verification })
     }
 
     fn finding(&self, check: &str, verdict: Verdict, seen: &str, wanted: &str) -> Finding {
@@ -333,12 +419,22 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Story)> {
     rolled_back.end(Stage::Copy, Conclusion::Done, Some(State::PromotionSucceeded));
     rolled_back.start(Stage::Verification);
     rolled_back.then(Event::StateChanged { to: State::Verifying });
-    let unhealthy =
-        Fault::new(Code::ReadBackFailed, "api does not live: 3 failed ticks in a row").at_severity(Severity::High);
+    rolled_back.probe(Health::Unhealthy, "api: 3 ticks in a row failed: it answers 503");
+    let unhealthy = Fault::new(Code::Unhealthy, "api: 3 ticks in a row failed: it answers 503");
     rolled_back.fault(Stage::Verification, unhealthy.clone());
+    rolled_back.end(Stage::Verification, Conclusion::Failed, None);
+    rolled_back.then(Event::MarkedBad {
+        service: "api".to_owned(),
+        digest: digest("new"),
+        because: unhealthy.message.clone(),
+    });
+    let other = DeploymentId::new(DateTime::from_timestamp(1_732_185_330, 0).unwrap(), "0123456789abcdef");
+    rolled_back.then(Event::RollbackBegun { run: other.clone() });
     rolled_back.then(Event::StateChanged { to: State::RollingBack });
     let mut rollback_failed = rolled_back.clone();
-    rolled_back.end(Stage::Verification, Conclusion::Failed, Some(State::RolledBack));
+    let to = BTreeMap::from([("api".to_owned(), digest("old"))]);
+    rolled_back.then(Event::RollbackEnded { run: Some(other.clone()), good: true, to });
+    rolled_back.then(Event::StateChanged { to: State::RolledBack });
     rolled_back.report(&[("rolled-back", "team", Delivery::Sent)]).over(
         State::RolledBack,
         Exit::RolledBack,
@@ -346,11 +442,14 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Story)> {
     );
     all.push(("rolled back", rolled_back));
 
-    rollback_failed.end(Stage::Verification, Conclusion::Failed, Some(State::RollbackFailed));
+    let failed = Fault::new(Code::RollbackFailed, "production stays on a version that does not live");
+    rollback_failed.fault(Stage::Verification, failed);
+    rollback_failed.then(Event::RollbackEnded { run: Some(other), good: false, to: BTreeMap::new() });
+    rollback_failed.then(Event::StateChanged { to: State::RollbackFailed });
     rollback_failed.report(&[("rollback-failed", "pager", Delivery::Sent)]).over(
         State::RollbackFailed,
         Exit::RollbackFailed,
-        Some(unhealthy.code),
+        Some(Code::RollbackFailed),
     );
     all.push(("rollback failed", rollback_failed));
 
@@ -370,6 +469,89 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Story)> {
     recovered.then(Event::StateChanged { to: State::PromotionRunning }).copy();
     recovered.report(&[("recovered", "team", Delivery::Sent)]).over(State::CompletedSuccessfully, Exit::Done, None);
     all.push(("recovered", recovered));
+
+    let verified = || {
+        let mut story = planned(false);
+        story.approve().validate().move_tags();
+        story.end(Stage::Copy, Conclusion::Done, Some(State::PromotionSucceeded));
+        for stage in [Stage::Migration, Stage::Deployment] {
+            story.start(stage).end(stage, Conclusion::Skipped, None);
+        }
+        story.start(Stage::Verification);
+        story.then(Event::StateChanged { to: State::Verifying });
+        story
+    };
+    let mut degraded = verified();
+    degraded.probe(Health::Healthy, "api: no failure in 2 samples");
+    let warned = Fault::new(Code::ProbeWarned, "a probe that is not critical fails: queue: no answer within 5s");
+    degraded.fault(Stage::Verification, warned);
+    degraded.end(Stage::Verification, Conclusion::Done, None);
+    degraded.report(&[("degraded", "team", Delivery::Sent)]).over(State::CompletedSuccessfully, Exit::Done, None);
+    all.push(("degraded", degraded));
+
+    let mut inconclusive = verified();
+    inconclusive.probe(Health::Inconclusive, "api could not be asked: nobody resolves its name");
+    let unknown = Fault::new(Code::HealthUnknown, "api could not be asked: nobody resolves its name");
+    inconclusive.fault(Stage::Verification, unknown);
+    inconclusive.end(Stage::Verification, Conclusion::Errored, None);
+    inconclusive.report(&[("inconclusive", "team", Delivery::Sent)]).over(
+        State::Inconclusive,
+        Exit::Inconclusive,
+        Some(Code::HealthUnknown),
+    );
+    all.push(("inconclusive", inconclusive));
+
+    let asked = || {
+        let mut story = planned(false);
+        story.ask();
+        story
+    };
+    let mut approved = asked();
+    approved.answer();
+    approved.validate().copy();
+    approved.report(&[("succeeded", "team", Delivery::Sent)]).over(State::CompletedSuccessfully, Exit::Done, None);
+    all.push(("approved", approved));
+
+    let mut rejected = asked();
+    let remark = "not before the weekend".to_owned();
+    rejected.then(Event::ApprovalRefused(Refusal::Rejected { by: Login::new("bob"), remark }));
+    rejected.fault(Stage::Approval, Fault::new(Code::ApprovalRejected, "bob rejected it: not before the weekend"));
+    rejected.end(Stage::Approval, Conclusion::Failed, None);
+    rejected.report(&[("rejected", "team", Delivery::Sent)]).over(
+        State::Rejected,
+        Exit::Refused,
+        Some(Code::ApprovalRejected),
+    );
+    all.push(("rejected", rejected));
+
+    let mut timed_out = asked();
+    timed_out.then(Event::ApprovalReminded);
+    timed_out.then(Event::ApprovalRefused(Refusal::TimedOut { missing: 1 }));
+    timed_out.fault(Stage::Approval, Fault::new(Code::ApprovalTimedOut, "nobody approved in time: 1 missing"));
+    timed_out.end(Stage::Approval, Conclusion::Failed, None);
+    timed_out.report(&[("timed-out", "team", Delivery::Sent)]).over(
+        State::Cancelled,
+        Exit::Refused,
+        Some(Code::ApprovalTimedOut),
+    );
+    all.push(("timed out", timed_out));
+
+    let mut drifted = Story::opened(Operation::Verify, "api", None);
+    drifted.look();
+    let drift = Fault::new(
+        Code::Drift,
+        format!("ghcr.io/acme/api:production points to {}, and {} was verified there", digest("new"), digest("old")),
+    );
+    drifted.fault(Stage::Verification, drift);
+    drifted.end(Stage::Verification, Conclusion::Failed, None);
+    drifted.report(&[("drift", "team", Delivery::Sent)]).over(State::Failed, Exit::Failed, Some(Code::Drift));
+    all.push(("drift", drifted));
+
+    let mut looked = Story::opened(Operation::Verify, "api", None);
+    looked.look();
+    looked.end(Stage::Verification, Conclusion::Done, None);
+    looked.report(&[]).over(State::CompletedSuccessfully, Exit::Done, None);
+    all.push(("as it should be", looked));
 
     all
 }

@@ -3,8 +3,9 @@
 
 use super::document::{Cell, Document};
 use super::{compliance, text};
-use crate::promotion::act::{Act, Outcome};
+use crate::promotion::act::{Act, Outcome, TagMove};
 use crate::promotion::check::Verdict;
+use crate::promotion::event::Operation;
 use crate::promotion::fault::Exit;
 use crate::promotion::run::Run;
 use crate::promotion::stage::Stage;
@@ -82,28 +83,57 @@ pub fn aftermath(run: &Run) -> Document {
 
 /// What is known of the environment.
 fn world(run: &Run) -> Vec<String> {
+    if run.opening.operation == Operation::Verify {
+        return vec!["This run has only looked, and changed nothing.".to_owned()];
+    }
     if !run.changed_the_world() {
         return vec![format!("{} is as it was: nothing was changed.", run.opening.environment)];
     }
     let back = run.state == State::RolledBack;
     let mut world = Vec::new();
     for intended in run.intents.values() {
-        let Act::MoveTags { moves } = &intended.act else { continue };
-        for one in moves {
-            let (repository, tag, new) = (&one.repository, &one.tag, one.to.short());
-            let old = one.from.as_ref().map_or_else(|| "nothing".to_owned(), |from| from.short().to_owned());
-            world.push(match &intended.outcome {
-                Some(Outcome::Failed { .. }) => format!("{repository}:{tag} may point to {new} or to {old}."),
-                None => format!("It is not known whether {repository}:{tag} points to {new} or to {old}."),
-                Some(_) if back => format!("{repository}:{tag} was moved to {new}, and taken back."),
-                Some(_) => format!("{repository}:{tag} points to {new}; before, to {old}."),
-            });
+        let outcome = intended.outcome.as_ref();
+        match &intended.act {
+            Act::MoveTags { moves } => world.extend(moves.iter().map(|one| pointed(one, outcome, back))),
+            Act::Deploy { service, driver, to, .. } => world.push(match outcome {
+                Some(Outcome::NotBegun { .. }) => format!("{service} runs what it ran: {driver} did not begin."),
+                Some(Outcome::Failed { .. }) => format!("{service} may run {to}, or what it ran before ({driver})."),
+                None => format!("It is not known whether {service} runs {to} or what it ran before ({driver})."),
+                Some(_) if back => format!("{service} was deployed as {to}, and taken back."),
+                Some(_) => format!("{service} was deployed as {to}."),
+            }),
+            Act::RollBackDeployment { service, driver, to, .. } => world.push(match outcome {
+                Some(outcome) if outcome.is_done() => format!("{service} was put back to {to}."),
+                _ => format!("It is not known whether {service} is back at {to} ({driver})."),
+            }),
+            Act::Migrate { services, tool, .. } => world.push(match outcome {
+                Some(Outcome::Migrated { .. }) => {
+                    format!("The database of {services} is migrated ({tool}), and is not taken back.")
+                }
+                Some(Outcome::NotBegun { .. }) => format!("The database of {services} is as it was."),
+                _ => format!("The database of {services} may be migrated in part ({tool})."),
+            }),
+            Act::CopyContent { .. } | Act::KeepPrevious { .. } => {}
         }
     }
+    world.extend(run.rollback.to.iter().map(|(service, digest)| format!("{service} is back at {digest}.")));
     if world.is_empty() {
         world.push(format!("{} was changed; the changes are in the audit trail.", run.opening.environment));
     }
     world
+}
+
+/// Where a tag points after a move.
+fn pointed(one: &TagMove, outcome: Option<&Outcome>, back: bool) -> String {
+    let (repository, tag, new) = (&one.repository, &one.tag, one.to.short());
+    let old = one.from.as_ref().map_or_else(|| "nothing".to_owned(), |from| from.short().to_owned());
+    match outcome {
+        Some(Outcome::NotBegun { .. }) => format!("{repository}:{tag} points to {old}, as before."),
+        Some(Outcome::Failed { .. }) => format!("{repository}:{tag} may point to {new} or to {old}."),
+        None => format!("It is not known whether {repository}:{tag} points to {new} or to {old}."),
+        Some(_) if back => format!("{repository}:{tag} was moved to {new}, and taken back."),
+        Some(_) => format!("{repository}:{tag} points to {new}; before, to {old}."),
+    }
 }
 
 fn steps(run: &Run) -> Vec<String> {

@@ -1,11 +1,15 @@
 //! The compliance report: who changed what, when, on whose word, checked how; and how anybody can verify it.
 
 use super::document::{Cell, Document, Tone};
+use super::health::Counted;
 use super::text;
-use crate::promotion::act::Outcome;
+use crate::promotion::act::{Act, Outcome};
+use crate::promotion::asking::Refusal;
 use crate::promotion::check::Verdict;
 use crate::promotion::event::{Conclusion, Consent, Delivery};
 use crate::promotion::fault::{Exit, Severity};
+use crate::promotion::gate::Standing;
+use crate::promotion::health::Health;
 use crate::promotion::plan::PlannedImage;
 use crate::promotion::run::Run;
 
@@ -16,9 +20,11 @@ pub fn compliance(run: &Run) -> Document {
     let mut document = Document::new(format!("Compliance report: {} into {}", run.id, opening.environment));
     summary(&mut document, run);
     images(&mut document, run);
+    gates(&mut document, run);
     checks(&mut document, run);
     approvals(&mut document, run);
     changes(&mut document, run);
+    probes(&mut document, run);
     errors(&mut document, run);
     timings(&mut document, run);
     notifications(&mut document, run);
@@ -105,6 +111,28 @@ fn target(image: &PlannedImage) -> String {
     format!("{}:{}", image.target, tags.join(" :"))
 }
 
+fn gates(document: &mut Document, run: &Run) {
+    document.heading("Gates");
+    let rows = run.gates.iter().map(|one| {
+        let tone = match one.standing {
+            Standing::Open => Tone::Good,
+            Standing::Overridden => Tone::Warning,
+            Standing::Unknown | Standing::Closed => Tone::Bad,
+        };
+        let about = if one.services.is_empty() { "all".to_owned() } else { one.services.join(", ") };
+        vec![
+            Cell::verdict(tone, one.standing.name()),
+            Cell::code(&one.gate),
+            Cell::text(about),
+            Cell::text(&one.seen),
+            Cell::text(&one.wanted),
+            Cell::text(text::millis(one.waited * 1000)),
+        ]
+    });
+    let head = ["Standing", "Gate", "About", "Seen", "Wanted", "Waited"];
+    document.table(&head, rows.collect(), "No gate is configured.");
+}
+
 fn checks(document: &mut Document, run: &Run) {
     document.heading("Checks");
     let rows = run.findings.iter().map(|finding| {
@@ -159,7 +187,16 @@ fn approvals(document: &mut Document, run: &Run) {
             let condition = if *bound { "to this very plan" } else { "to the workflow run" };
             document.facts(vec![("Given", Cell::text(condition)), ("Plan", Cell::code(plan))]);
         }
-        None => document.text("The plan has no approval."),
+        None => {
+            let text = match run.asking.as_ref().and_then(|asking| asking.refusal.as_ref()) {
+                Some(Refusal::Rejected { by, remark }) => format!("{by} said no. {remark}"),
+                Some(Refusal::TimedOut { missing }) => {
+                    format!("Nobody, or too few, answered in time: {missing} missing.")
+                }
+                None => "The plan has no approval.".to_owned(),
+            };
+            document.text(text.trim());
+        }
     }
     let overrides: Vec<String> = run
         .visits
@@ -178,19 +215,80 @@ fn changes(document: &mut Document, run: &Run) {
     let rows = run.intents.iter().map(|(seq, intended)| {
         let outcome = match &intended.outcome {
             None => Cell::verdict(Tone::Bad, "not known: it was announced, and nobody saw its end"),
-            Some(Outcome::Failed { message, .. }) => Cell::verdict(Tone::Bad, message),
+            Some(Outcome::Failed { message, .. } | Outcome::NotBegun { message, .. }) => {
+                Cell::verdict(Tone::Bad, message)
+            }
             Some(_) => Cell::verdict(Tone::Good, "done"),
         };
         vec![
             Cell::text(seq.to_string()),
             Cell::text(intended.stage.name()),
             Cell::code(intended.act.name()),
+            Cell::text(what(&intended.act)),
             Cell::text(if intended.act.changes_the_world() { "yes" } else { "no" }),
             outcome,
         ]
     });
-    let head = ["Event", "Stage", "Act", "Changes the environment", "Outcome"];
+    let head = ["Event", "Stage", "Act", "What", "Changes the environment", "Outcome"];
     document.table(&head, rows.collect(), "Nothing was changed, and nothing was begun to be changed.");
+    let back =
+        run.rollback.run.iter().map(|other| format!("Taken back by run {other}, which has a report of its own."));
+    let places = run.rollback.to.iter().map(|(service, digest)| format!("{service} is back at {digest}."));
+    let bad = run
+        .bad_digests
+        .iter()
+        .map(|bad| format!("{} of {} is marked as bad: {}", bad.digest, bad.service, bad.because));
+    document.list(back.chain(places).chain(bad).collect());
+}
+
+/// What an act does, in words.
+fn what(act: &Act) -> String {
+    match act {
+        Act::CopyContent { service, from, to } => format!("{service}: {from} to {to}"),
+        Act::KeepPrevious { service, repository, tag, digest } => {
+            format!("{service}: {repository}:{tag} keeps {digest}")
+        }
+        Act::MoveTags { moves } => {
+            let moves = moves.iter().map(|one| {
+                let from = one.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+                format!("{}: {}:{} from {from} to {}", one.service, one.repository, one.tag, one.to)
+            });
+            moves.collect::<Vec<_>>().join("; ")
+        }
+        Act::Migrate { services, tool, migrations } if migrations.is_empty() => format!("{services}: by {tool}"),
+        Act::Migrate { services, tool, migrations } => format!("{services}: by {tool}: {}", migrations.join(", ")),
+        Act::Deploy { service, driver, to, .. } => format!("{service}: {to} by {driver}"),
+        Act::RollBackDeployment { service, driver, to, undoes } => {
+            format!("{service}: back to {to} by {driver}, what run {undoes} has deployed")
+        }
+    }
+}
+
+fn probes(document: &mut Document, run: &Run) {
+    document.heading("Health");
+    if let Some((health, because)) = &run.health.verdict {
+        let tone = match health {
+            Health::Healthy => Tone::Good,
+            Health::Inconclusive => Tone::Warning,
+            Health::Unhealthy => Tone::Bad,
+        };
+        document.facts(vec![("Verdict", Cell::verdict(tone, health.name())), ("Because", Cell::text(because))]);
+    }
+    let rows = run.health.probes().into_iter().map(|probe| {
+        let asked = Counted::of(run, probe);
+        let trouble = run.health.after_deployment(probe).filter_map(|sample| sample.note.as_deref()).last();
+        vec![
+            Cell::code(probe),
+            Cell::text(asked.attempts.to_string()),
+            Cell::text(asked.passed.to_string()),
+            Cell::text(asked.failed.to_string()),
+            Cell::text(asked.p50.map(|ms| text::millis(u64::from(ms))).unwrap_or_default()),
+            Cell::text(asked.max.map(|ms| text::millis(u64::from(ms))).unwrap_or_default()),
+            Cell::text(trouble.unwrap_or_default()),
+        ]
+    });
+    let head = ["Probe", "Asked", "Passed", "Failed", "Median", "Longest", "Last trouble"];
+    document.table(&head, rows.collect(), "No probe was asked.");
 }
 
 fn errors(document: &mut Document, run: &Run) {

@@ -293,3 +293,43 @@ fn in_html(cell: &Cell) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The colours of a scheme, by name: those of a line of the style.
+    fn colours(line: &str) -> BTreeMap<&str, [f64; 3]> {
+        let declared = line.split("--").skip(1).map(|part| part.split_once(": #").unwrap());
+        declared
+            .map(|(name, rest)| {
+                let channel = |at: usize| f64::from(u8::from_str_radix(&rest[at..at + 2], 16).unwrap()) / 255.0;
+                (name, [channel(0), channel(2), channel(4)])
+            })
+            .collect()
+    }
+
+    /// Relative luminance and contrast (WCAG 2.2, "relative luminance", "contrast ratio").
+    fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
+        let linear = |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+        let luminance = |[r, g, b]: [f64; 3]| 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn every_text_can_be_read_in_light_and_in_dark() {
+        assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 0.01);
+        let schemes: Vec<_> = STYLE.lines().filter(|line| line.contains(":root")).map(colours).collect();
+        assert_eq!(schemes.len(), 2);
+        for scheme in schemes {
+            for text in ["text", "soft", "good", "warn", "bad", "link"] {
+                let ratio = contrast(scheme[text], scheme["page"]);
+                assert!(ratio >= 4.5, "{text}: {ratio:.2}");
+            }
+            assert!(contrast(scheme["text"], scheme["code"]) >= 4.5);
+        }
+    }
+}

@@ -123,19 +123,19 @@ fn milliseconds(ms: Option<u32>) -> String {
 }
 
 /// A probe's samples after the deployment, counted.
-struct Counted {
+pub(super) struct Counted {
     samples: usize,
-    attempts: u64,
-    passed: usize,
-    failed: usize,
+    pub(super) attempts: u64,
+    pub(super) passed: usize,
+    pub(super) failed: usize,
     worst: Grade,
-    p50: Option<u32>,
+    pub(super) p50: Option<u32>,
     p95: Option<u32>,
-    max: Option<u32>,
+    pub(super) max: Option<u32>,
 }
 
 impl Counted {
-    fn of(run: &Run, probe: &str) -> Self {
+    pub(super) fn of(run: &Run, probe: &str) -> Self {
         let samples: Vec<&Sample> = run.health.after_deployment(probe).collect();
         let count = |grade| samples.iter().filter(|sample| sample.grade == grade).count();
         let times = || samples.iter().map(|sample| sample.ms).collect::<Vec<_>>();

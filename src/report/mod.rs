@@ -13,6 +13,8 @@ pub mod outputs;
 pub mod plan;
 pub mod record;
 pub mod request;
+#[cfg(test)]
+mod shown;
 pub mod status;
 pub mod summary;
 mod text;

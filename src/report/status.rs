@@ -3,7 +3,14 @@
 use super::compliance::result;
 use super::document::{Cell, Document};
 use super::{outputs, text};
-use crate::promotion::run::Run;
+use crate::promotion::event::Operation;
+use crate::promotion::run::{Candidate, Run};
+
+/// Whether a run has left a candidate in its place: by success, or without one, where nobody could take it back.
+fn is_in_place(run: &Run, candidate: &Candidate) -> bool {
+    let found = outputs::status(run) == "SUCCESS" && run.opening.operation != Operation::Verify;
+    candidate.moved || candidate.deployed.is_some() || found
+}
 
 /// The status of runs, the newest first; `about` says which they are.
 #[must_use]
@@ -21,8 +28,8 @@ pub fn status(about: &str, runs: &[Run]) -> Document {
     document.heading("What is in place");
     let mut known: Vec<(&str, &str)> = Vec::new();
     let mut rows = Vec::new();
-    for run in runs.iter().filter(|run| outputs::status(run) == "SUCCESS") {
-        for candidate in &run.candidates {
+    for run in runs.iter().filter(|run| run.rollback.good != Some(true)) {
+        for candidate in run.candidates.iter().filter(|candidate| is_in_place(run, candidate)) {
             let place = (run.opening.environment.as_str(), candidate.service.as_str());
             if known.contains(&place) {
                 continue;
@@ -33,13 +40,14 @@ pub fn status(about: &str, runs: &[Run]) -> Document {
                 Cell::code(place.1),
                 candidate.digest.as_ref().map_or_else(|| Cell::text("–"), Cell::code),
                 Cell::text(candidate.sequence.map(|number| number.to_string()).unwrap_or_default()),
+                result(run),
                 Cell::code(&run.id),
                 Cell::text(text::time(run.ended.as_ref().map_or(run.updated_at, |ended| ended.at))),
             ]);
         }
     }
-    let head = ["Environment", "Service", "Digest", "Number", "Deployment", "Since"];
-    document.table(&head, rows, "No run has succeeded.");
+    let head = ["Environment", "Service", "Digest", "Number", "Result", "Deployment", "Since"];
+    document.table(&head, rows, "No run has put anything in place.");
     document.heading("Runs");
     let rows = runs.iter().map(|run| {
         let ended = run.ended.as_ref().map_or(run.updated_at, |ended| ended.at);
@@ -57,4 +65,30 @@ pub fn status(about: &str, runs: &[Run]) -> Document {
     let head = ["Deployment", "Operation", "Environment", "Services", "Requested by", "Result", "Began", "Took"];
     document.table(&head, rows.collect(), "There is no run.");
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promotion::stories::outcomes;
+
+    /// What the section says of one run after another, the newest first.
+    fn in_place(names: &[&str]) -> String {
+        let stories = outcomes();
+        let run = |name: &&str| stories.iter().find(|(known, _)| known == name).unwrap().1.run.clone();
+        let runs: Vec<Run> = names.iter().map(run).collect();
+        let markdown = status("production", &runs).markdown();
+        markdown.split("### What is in place").nth(1).unwrap().split("###").next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn in_place_is_what_was_put_there_last_whether_or_not_that_was_good() {
+        for name in ["succeeded", "inconclusive", "rollback failed", "degraded"] {
+            assert!(in_place(&[name]).contains("11507a0e2f5e"), "{name}");
+        }
+        assert!(in_place(&["inconclusive", "succeeded"]).contains("inconclusive"));
+        for name in ["rolled back", "validation failed", "drift", "as it should be", "waiting"] {
+            assert!(in_place(&[name]).contains("No run has put anything in place"), "{name}");
+        }
+    }
 }

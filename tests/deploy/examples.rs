@@ -50,7 +50,7 @@ fn another_workflow_deploys() {
         .input("github-token", &github.job_token())
         .env("GITHUB_API_URL", &github.url())
         .env("GITHUB_SHA", &commit);
-    scene.visit(&step).succeeded();
+    scene.finish(step.start()).succeeded();
     let inputs: Vec<_> = github.received().into_iter().filter(|one| one.body["inputs"].is_object()).collect();
     assert_eq!(inputs.len(), 1, "{inputs:?}");
     let inputs = &inputs[0].body["inputs"];

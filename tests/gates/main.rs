@@ -11,3 +11,5 @@ mod scene;
 mod shown;
 #[cfg(test)]
 mod ssh;
+#[cfg(test)]
+mod told;

@@ -107,6 +107,11 @@ impl Scene {
         self.step_with(&self.github.job_token())
     }
 
+    /// The same with these channels, each line as it is indented below `notify:`.
+    pub(crate) fn step_telling(&self, channels: &str) -> Runner {
+        self.step().file(".github/tidegate.yml", format!("{}notify:\n{channels}", self.configuration))
+    }
+
     /// The same with this token.
     pub(crate) fn step_with(&self, token: &str) -> Runner {
         self.empty_step(token).file(".github/tidegate.yml", &self.configuration).input("environment", "production")

@@ -7,6 +7,7 @@ mod announced;
 mod exported;
 mod faults;
 mod mails;
+mod outcomes;
 mod reported;
 mod scene;
 mod told;

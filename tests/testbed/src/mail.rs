@@ -31,16 +31,10 @@ pub struct MailServer {
 }
 
 impl MailServer {
-    /// Whether the machine has it: script/setup installs it into `target/python`.
-    #[must_use]
-    pub fn is_there() -> bool {
-        python().exists()
-    }
-
     /// Starts a server. `answer` is what it says to every mail; it keeps them where it is empty.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started: script/setup installs it.
     #[must_use]
     pub fn start(security: Security, authority: &Authority, login: bool, answer: &str) -> Self {
         let folder = TempDir::new().expect("a directory for mails");

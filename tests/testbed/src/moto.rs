@@ -30,16 +30,10 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Whether the machine has it: script/setup installs it into `target/python`.
-    #[must_use]
-    pub fn is_there() -> bool {
-        python().with_file_name("moto_server").exists()
-    }
-
     /// Starts a server with nothing in it.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started: script/setup installs it.
     #[must_use]
     pub fn start() -> Self {
         let folder = TempDir::new().expect("a directory for moto's log");
