@@ -1,5 +1,7 @@
 //! What approvals need of the action: a run taken up by a comment, and a watcher beside a job that waits.
 
+use std::path::{Component, Path};
+
 use super::book::Book;
 use super::context::Commented;
 use super::inputs::DEFAULT_CONFIG;
@@ -8,9 +10,11 @@ use super::printer::Level;
 use super::run::{Desk, Ended};
 use super::tools::hub;
 use crate::config::{Approval, Approver, Configuration, Via, WhilePending};
+use crate::promotion::event::Decision;
 use crate::promotion::fault::{Code, Exit, Fault};
 use crate::promotion::retry::RetryPolicy;
 use crate::promotion::run::Run;
+use crate::promotion::state::State;
 use crate::stages::request::Request;
 use crate::stages::target::Target;
 use crate::stages::watch::{Said, Watch, watch as watched};
@@ -50,14 +54,50 @@ pub(super) async fn taken_up(
     if run.ended.is_some() {
         return nothing(format!("nothing to do: run {id} is over"), None);
     }
+    as_asked(desk, &run).map(Ok)
+}
+
+/// A run as it was asked for, with the configuration that its plan was made of, where it was kept.
+///
+/// # Errors
+/// A configuration that is not there, or does not describe the run any more.
+pub(super) fn as_asked(desk: &Desk, run: &Run) -> Result<(Request, Target, Configuration), Fault> {
     let path = run.opening.configuration.clone().unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
     let configuration = match run.files.get(&path) {
         Some(text) => Configuration::parse(&path, text)?,
         None => Configuration::load(&desk.context.workspace.join(&path))?,
     };
-    let request = request_of(desk, &run);
+    restore(&desk.context.workspace, run.files.iter().filter(|(kept, _)| **kept != path))?;
+    let request = request_of(desk, run);
     let target = Target::configured(&request, &configuration, &path)?;
-    Ok(Ok((request, target, configuration)))
+    Ok((request, target, configuration))
+}
+
+/// Puts files that were kept with a plan into a workspace that does not have them. What is there stays: it is held to the
+/// plan like everything else.
+fn restore<'f>(workspace: &Path, files: impl Iterator<Item = (&'f String, &'f String)>) -> Result<(), Fault> {
+    for (path, text) in files {
+        let relative = Path::new(path);
+        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(Fault::defect(format!("{path} was kept, and is not in the workspace")));
+        }
+        let file = workspace.join(relative);
+        if file.exists() {
+            continue;
+        }
+        let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, text));
+        written.map_err(|error| {
+            let text = format!("{path} was kept with the plan, and cannot be put into the workspace: {error}");
+            Fault::new(Code::WorkspaceUnwritable, text)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a run was left waiting for people, with nobody at work on it.
+pub(super) fn is_parked(run: &Run) -> bool {
+    let left = run.visits.last().and_then(|visit| visit.ended).is_some_and(|(_, decision)| decision == Decision::Wait);
+    run.ended.is_none() && left && (run.state == State::PendingApproval || run.rollback.asked.is_some())
 }
 
 /// What a run was asked, as it was opened, from this job.
@@ -94,8 +134,9 @@ fn request_of(desk: &Desk, run: &Run) -> Request {
 /// [`Code::LastingLedgerRequired`].
 pub(super) fn can_park(target: &Target, book: &Book) -> Result<(), Fault> {
     let parks = target.services.iter().any(|service| {
-        let approval = &target.settings(&service.name).gates.approval;
-        approval.as_ref().is_some_and(|approval| approval.while_pending == WhilePending::Park)
+        let settings = target.settings(&service.name);
+        let approval = settings.gates.approval.as_ref().map(|approval| approval.while_pending);
+        [approval, settings.rollback.while_pending].contains(&Some(WhilePending::Park))
     });
     if parks && !book.lasting {
         return Err(lasting_required("`while-pending: park` leaves the run to a later job"));

@@ -11,9 +11,10 @@ use super::inputs::DEFAULT_CONFIG;
 use super::run::{Desk, Ended, Overview};
 use super::tools::{Met, post_of, tools};
 use crate::config::{Configuration, NotifyEvent};
-use crate::ledger::{Audit, Ledger, Rehearsal};
+use crate::ledger::{Audit, Filter, Ledger, Rehearsal};
 use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Exit, Fault, Severity};
+use crate::promotion::identity::DeploymentId;
 use crate::promotion::run::Run;
 use crate::report;
 use crate::report::outputs::Paths;
@@ -164,16 +165,74 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
         let checksum = target.configuration.as_ref().map(|(_, checksum)| checksum);
         (plan.configuration.as_ref() == checksum).then_some(target)
     };
+    let parked = if desk.rehearsal { Vec::new() } else { look_after_parked(desk, book, ledger.as_ref()).await? };
     let recovered = stages::recover(&Recovery {
         request: &desk.request,
         tools: &tools,
         target: &target,
+        looked_after: parked.iter().map(|(run, _)| run.clone()).collect(),
         ledger,
         audience: Arc::clone(&desk.audience),
         only_look: desk.rehearsal,
     })
     .await?;
-    Ok(recovered_text(&recovered))
+    let mut ended = recovered_text(&recovered);
+    if recovered.is_empty() && !parked.is_empty() {
+        ended.text = None;
+    }
+    if let ([(_, Ok(one))], []) = (parked.as_slice(), recovered.as_slice()) {
+        let (run, fault) = (one.run.clone(), one.fault.clone());
+        ended = Ended { exit: one.exit, run, fault, text: None, overview: None };
+    }
+    let text = ended.text.get_or_insert_default();
+    for (run, one) in &parked {
+        let what = match one {
+            Ok(one) => one.run.as_ref().map_or("over", |run| run.state.name()).to_owned(),
+            Err(fault) => format!("left as it is: {fault}"),
+        };
+        text.push_str(&format!("run {run}, which waits for people, was looked after, and is {what}\n"));
+        if let Err(fault) = one {
+            ended.exit = Exit::Failed;
+            ended.fault.get_or_insert_with(|| fault.clone());
+        }
+    }
+    Ok(ended)
+}
+
+/// Goes on with runs that were left waiting for people: reminds them, counts their answers, sees what they have done, ends
+/// what has taken too long. What keeps one of them from going on is told of it, and stops no other.
+async fn look_after_parked(
+    desk: &Desk,
+    book: &Book,
+    ledger: &dyn Ledger,
+) -> Result<Vec<(DeploymentId, Result<Ended, Fault>)>, Fault> {
+    let ids = match &desk.request.deployment_id {
+        Some(id) => vec![id.clone()],
+        None => {
+            let filter = Filter {
+                scope: Some(desk.request.job.scope()),
+                environment: desk.request.environment.clone(),
+                unfinished: true,
+                ..Filter::default()
+            };
+            ledger.runs(&filter).await?
+        }
+    };
+    let mut all = Vec::new();
+    for id in ids {
+        let run = Run::fold(&ledger.load(&id).await?)?;
+        if !approving::is_parked(&run) || run.opening.scope != desk.request.job.scope() {
+            continue;
+        }
+        let ended = match approving::as_asked(desk, &run) {
+            Ok((request, target, configuration)) => {
+                Box::pin(promote(desk, book, &request, &target, Some(&configuration))).await
+            }
+            Err(fault) => Err(fault),
+        };
+        all.push((id, ended));
+    }
+    Ok(all)
 }
 
 fn recovered_text(recovered: &[Recovered]) -> Ended {

@@ -50,6 +50,8 @@ words! {
         RolledBack = "rolled-back",
         /// It did not live and could not be taken back: a human is needed.
         RollbackFailed = "rollback-failed",
+        /// It does not live, and people have to take it back.
+        RollbackNeeded = "rollback-needed",
         /// Something else runs than what should.
         Drift = "drift",
         /// It could not be told whether it lives.
@@ -64,7 +66,7 @@ impl NotifyEvent {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RollbackFailed => Severity::Critical,
+            Self::RollbackFailed | Self::RollbackNeeded => Severity::Critical,
             Self::ValidationFailed | Self::Failed | Self::RolledBack | Self::Drift | Self::Inconclusive => {
                 Severity::High
             }
@@ -81,7 +83,7 @@ impl NotifyEvent {
 }
 
 /// What a channel is told that says neither `on` nor `at-least`: what asks for somebody's attention, and the end.
-const USUAL: [NotifyEvent; 11] = [
+const USUAL: [NotifyEvent; 12] = [
     NotifyEvent::ApprovalNeeded,
     NotifyEvent::Rejected,
     NotifyEvent::TimedOut,
@@ -91,6 +93,7 @@ const USUAL: [NotifyEvent; 11] = [
     NotifyEvent::Degraded,
     NotifyEvent::RolledBack,
     NotifyEvent::RollbackFailed,
+    NotifyEvent::RollbackNeeded,
     NotifyEvent::Drift,
     NotifyEvent::Inconclusive,
 ];

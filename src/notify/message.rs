@@ -95,7 +95,7 @@ pub const fn mark(event: NotifyEvent) -> &'static str {
         NotifyEvent::Succeeded | NotifyEvent::Recovered => "✅",
         NotifyEvent::Degraded => "⚠️",
         NotifyEvent::RolledBack => "↩️",
-        NotifyEvent::RollbackFailed => "🆘",
+        NotifyEvent::RollbackFailed | NotifyEvent::RollbackNeeded => "🆘",
         NotifyEvent::Drift => "🔀",
         NotifyEvent::Inconclusive => "❔",
     }
@@ -134,6 +134,9 @@ fn title(event: NotifyEvent, operation: Operation, what: &str, environment: &str
         NotifyEvent::Degraded => format!("Degraded: {what} in {environment}"),
         NotifyEvent::RolledBack => format!("Rolled back: {what} in {environment}"),
         NotifyEvent::RollbackFailed => format!("ROLLBACK FAILED, a human is needed: {what} in {environment}"),
+        NotifyEvent::RollbackNeeded => {
+            format!("TAKE IT BACK, a human is needed: {what} in {environment} does not live")
+        }
         NotifyEvent::Drift => format!("Drift: {what} in {environment} is not what was deployed"),
         NotifyEvent::Inconclusive => format!("Inconclusive: whether {what} lives in {environment} is not known"),
         NotifyEvent::Recovered => format!("Recovered: {what} to {environment}"),
@@ -150,7 +153,13 @@ fn text(run: &Run, event: NotifyEvent) -> String {
             format!("{} of {}: seen {}, wanted {}", finding.check, finding.service, finding.seen, finding.wanted)
         }));
     }
-    if bad && let Some(fault) = run.decisive_fault() {
+    // What people have to do is in another fault than what began it.
+    let needed = run.faults.iter().rfind(|one| one.fault.code == Code::RollbackFailed).map(|one| &one.fault);
+    let decisive = match event {
+        NotifyEvent::RollbackNeeded | NotifyEvent::RollbackFailed => needed.or(run.decisive_fault()),
+        _ => run.decisive_fault(),
+    };
+    if bad && let Some(fault) = decisive {
         if sentences.is_empty() {
             sentences.push(fault.message.clone());
         }

@@ -37,10 +37,22 @@ impl Post {
     /// The notifications that an event causes; `run` has taken the event in. Each once for a run, event and channel.
     #[must_use]
     pub fn queue(&self, run: &Run, event: &Event) -> Vec<Event> {
+        if let Event::RollbackEscalated { number, channels } = event {
+            let named = self.lines.iter().filter(|line| channels.contains(&line.name));
+            let topic = |line: &Line| Event::NotificationQueued {
+                topic: again(NotifyEvent::RollbackNeeded, *number),
+                channel: line.name.clone(),
+            };
+            return named.map(topic).collect();
+        }
         let occasion = occasion(run, event);
+        let number = match event {
+            Event::ApprovalReminded => run.asking.as_ref().map_or(0, |asking| asking.reminders.saturating_sub(1)),
+            _ => 0,
+        };
         let wanted = |line: &Line| {
             let told = occasion.iter().find(|event| line.settings.wants(**event, &run.opening.environment))?;
-            let topic = told.name().to_owned();
+            let topic = again(*told, number);
             let new = run.notification(&topic, &line.name).is_none();
             new.then(|| Event::NotificationQueued { topic, channel: line.name.clone() })
         };
@@ -65,7 +77,13 @@ impl Line {
 /// The kind of event that a topic names.
 #[must_use]
 pub(super) fn kind_of(topic: &str) -> Option<NotifyEvent> {
-    NotifyEvent::ALL.iter().copied().find(|event| event.name() == topic)
+    let name = topic.split('#').next().unwrap_or_default();
+    NotifyEvent::ALL.iter().copied().find(|event| event.name() == name)
+}
+
+/// The topic of what may happen several times in a run.
+fn again(event: NotifyEvent, number: u32) -> String {
+    if number == 0 { event.name().to_owned() } else { format!("{}#{number}", event.name()) }
 }
 
 /// What an event is to people: nothing, or one thing with its names, the most exact first. A channel is told of the first
@@ -78,6 +96,7 @@ fn occasion(run: &Run, event: &Event) -> Vec<NotifyEvent> {
         }
         Event::StateChanged { to: State::PendingApproval } => vec![NotifyEvent::ApprovalNeeded],
         Event::ApprovalReminded => vec![NotifyEvent::ApprovalReminder],
+        Event::RollbackAsked { .. } => vec![NotifyEvent::RollbackNeeded],
         Event::Approved { consent, .. } if is_peoples(consent) => vec![NotifyEvent::Approved],
         Event::StateChanged { to: State::PromotionSucceeded } => vec![NotifyEvent::Promoted],
         Event::StageEnded { stage: Stage::Deployment, conclusion: Conclusion::Done, .. } => vec![NotifyEvent::Deployed],

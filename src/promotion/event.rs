@@ -623,6 +623,19 @@ pub enum Event {
         /// The other run.
         run: DeploymentId,
     },
+    /// People are asked to take it back.
+    RollbackAsked {
+        /// How long they are waited for.
+        #[schemars(with = "String")]
+        until: DateTime<Utc>,
+    },
+    /// Nobody has yet, and those are told who are named for that.
+    RollbackEscalated {
+        /// How often that was, this time included.
+        number: u32,
+        /// The channels.
+        channels: Vec<String>,
+    },
     /// It was taken back, or could not be.
     RollbackEnded {
         /// The run that took it back, where one was begun.
@@ -733,6 +746,8 @@ impl Event {
             Self::HealthJudged { .. } => "health-judged",
             Self::TargetChosen { .. } => "target-chosen",
             Self::RollbackBegun { .. } => "rollback-begun",
+            Self::RollbackAsked { .. } => "rollback-asked",
+            Self::RollbackEscalated { .. } => "rollback-escalated",
             Self::RollbackEnded { .. } => "rollback-ended",
             Self::Retried { .. } => "retried",
             Self::Faulted(_) => "faulted",

@@ -206,6 +206,17 @@ pub struct Chosen {
     pub passed_over: Vec<PassedOver>,
 }
 
+/// People who are asked to take back what a run cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedBack {
+    /// Since when.
+    pub at: DateTime<Utc>,
+    /// How long they are waited for.
+    pub until: DateTime<Utc>,
+    /// How often others were told that nobody has.
+    pub escalations: u32,
+}
+
 /// How what a run has deployed was taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rollback {
@@ -215,6 +226,8 @@ pub struct Rollback {
     pub good: Option<bool>,
     /// Where each service is now.
     pub to: BTreeMap<String, Digest>,
+    /// Whether people are, or were, asked to take it back.
+    pub asked: Option<AskedBack>,
 }
 
 /// Something tried again.
@@ -567,8 +580,17 @@ impl Run {
                 self.targets.insert(service.clone(), chosen);
             }
             Event::RollbackBegun { run } => self.rollback.run = Some(run.clone()),
+            Event::RollbackAsked { until } => {
+                self.rollback.asked = Some(AskedBack { at, until: *until, escalations: 0 });
+            }
+            Event::RollbackEscalated { number, .. } => {
+                if let Some(asked) = &mut self.rollback.asked {
+                    asked.escalations = *number;
+                }
+            }
             Event::RollbackEnded { run, good, to } => {
-                self.rollback = Rollback { run: run.clone(), good: Some(*good), to: to.clone() };
+                let asked = self.rollback.asked.take();
+                self.rollback = Rollback { run: run.clone(), good: Some(*good), to: to.clone(), asked };
             }
             Event::Retried { what, attempt, because, .. } => {
                 self.retries.push(Retry { at, what: what.clone(), attempt: *attempt, because: because.clone() });

@@ -331,6 +331,45 @@ mod tests {
         }
     }
 
+    /// The defaults, five minutes of six samples every 30 seconds, over a service that does something at certain seconds.
+    /// When it is decided, and how.
+    fn by_the_clock(grade: impl Fn(u32) -> Grade) -> (Option<Health>, u32) {
+        let rules = rules(10, 6);
+        let mut ticks = Vec::new();
+        for tick in 1..=rules.ticks {
+            // Samples are spread over the first five seconds of a tick.
+            ticks.push((0..rules.samples).map(|sample| (grade(30 * tick + 5 * sample / 6), 20)).collect::<Vec<_>>());
+            let verdict = judge(&rules, &ticks).verdict;
+            if verdict.is_some() {
+                return (verdict, tick);
+            }
+        }
+        (None, rules.ticks)
+    }
+
+    #[test]
+    fn five_minutes_by_the_clock() {
+        use Grade::{Error, Fail, Pass};
+        use Health::{Healthy, Inconclusive, Unhealthy};
+        type Does = fn(u32) -> Grade;
+        let table: [(&str, Does, Health, u32); 10] = [
+            ("it lives", |_| Pass, Healthy, 10),
+            ("it is down from the start", |_| Fail, Unhealthy, 1),
+            ("it fails after four minutes", |second| if second < 240 { Pass } else { Fail }, Unhealthy, 8),
+            ("it fails at the very end", |second| if second < 300 { Pass } else { Fail }, Unhealthy, 10),
+            ("one answer goes astray", |second| if second == 122 { Fail } else { Pass }, Healthy, 10),
+            ("two seconds of every minute", |second| if second % 60 < 2 { Fail } else { Pass }, Unhealthy, 4),
+            ("it flaps by the half minute", |second| if second / 30 % 2 == 0 { Pass } else { Fail }, Unhealthy, 1),
+            // What is not looked at is not seen: the plan says so.
+            ("an outage between two ticks", |second| if (36..60).contains(&second) { Fail } else { Pass }, Healthy, 10),
+            ("we are cut off for a whole tick", |second| if second / 30 == 3 { Error } else { Pass }, Inconclusive, 10),
+            ("we are cut off, and then it dies", |second| if second < 240 { Error } else { Fail }, Unhealthy, 8),
+        ];
+        for (what, does, verdict, tick) in table {
+            assert_eq!(by_the_clock(does), (Some(verdict), tick), "{what}");
+        }
+    }
+
     #[test]
     fn three_ticks_in_a_row_fail_where_the_rate_alone_would_not() {
         let lenient = Rules { success_rate: 5_000, ..rules(10, 1) };

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::text;
 use crate::promotion::check::Verdict;
+use crate::promotion::event::Operation;
 use crate::promotion::fault::Exit;
 use crate::promotion::run::Run;
 use crate::promotion::state::State;
@@ -32,6 +33,8 @@ fn headline(run: &Run) -> &'static str {
         Some((Exit::RollbackFailed, _) | (_, State::RollbackFailed)) => "the rollback failed, and a human is needed",
         Some((Exit::RolledBack, _) | (_, State::RolledBack)) => "the promotion failed and was rolled back",
         Some((Exit::Inconclusive, _)) => "it could not be told whether it lives",
+        None if run.rollback.asked.is_some() => "it does not live, and people have to take it back",
+        _ if run.opening.operation == Operation::Verify => "it was looked at, and is not well",
         _ => "the promotion failed",
     }
 }
@@ -54,6 +57,7 @@ pub fn body(run: &Run, service: &str) -> String {
     }
     what(&mut out, run, service);
     faults(&mut out, run);
+    asked(&mut out, run);
     evidence(&mut out, run, service);
     commands(&mut out, run);
     let _ = writeln!(out, "\nThe next failure updates this issue, and the next success closes it.");
@@ -89,6 +93,16 @@ fn faults(out: &mut String, run: &Run) {
         );
     }
     let _ = writeln!(out);
+}
+
+fn asked(out: &mut String, run: &Run) {
+    let Some(asked) = run.rollback.asked.as_ref().filter(|_| run.ended.is_none()) else { return };
+    let _ = writeln!(
+        out,
+        "### What is asked of you\n\nTake it back as said above. It is seen when it is done, and verified; nothing has to be \
+         said here. It is waited for until {}.\n",
+        text::time(asked.until)
+    );
 }
 
 fn evidence(out: &mut String, run: &Run, service: &str) {

@@ -100,6 +100,12 @@ pub fn lines(run: &Run, record: &Record) -> Vec<String> {
             told
         }
         Event::RollbackBegun { run } => vec![format!("it is taken back by run {run}")],
+        Event::RollbackAsked { until } => {
+            vec![format!("people have to take it back, until {}", text::time(*until))]
+        }
+        Event::RollbackEscalated { number, channels } => {
+            vec![format!("nobody has taken it back yet: {} is told ({number})", line(&channels.join(", "), MAX))]
+        }
         Event::RollbackEnded { good: true, to, .. } => {
             to.iter().map(|(service, digest)| format!("{service} is back at {digest}")).collect()
         }

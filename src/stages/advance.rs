@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::awaited::{self, Waited};
 use super::lease::{self, Lease};
 use super::work::{Outcome, Trouble, Work};
 use super::{
@@ -25,6 +26,15 @@ pub(super) async fn advance(work: &mut Work<'_>) -> Result<(), Fault> {
     let mut heartbeat = None;
     loop {
         match next(work.visit.run(), work.request.until) {
+            Next::RollBack if work.visit.run().rollback.asked.is_some() => {
+                // Whoever takes it back needs the lease.
+                drop(heartbeat.take());
+                work.visit.release().await?;
+                if awaited::wait(work).await? == Waited::Parked {
+                    work.visit.note(Event::VisitEnded { decision: Decision::Wait }).await?;
+                    break;
+                }
+            }
             Next::RollBack => {
                 if work.visit.fence().is_none() {
                     // What is taken back is put where it was before: nothing that others did since is asked for.

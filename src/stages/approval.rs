@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::asking::{self, Answer};
+use super::migration;
 use super::reviewed::{self, Reviewed};
 use super::work::{Outcome, Trouble, Work};
 use crate::config::{Approval, Approver as Named, Via, WhilePending};
@@ -136,7 +137,7 @@ async fn begin(
     }
     let mut events = vec![request(work, settings, plan, environment)];
     if settings.while_pending == WhilePending::Park && !work.request.files.is_empty() {
-        events.push(Event::FilesKept { files: work.request.files.clone() });
+        events.push(Event::FilesKept { files: migration::kept(work)? });
     }
     work.visit.record(events).await?;
     Ok(())

@@ -22,12 +22,14 @@ const LABEL: &str = "tidegate-failure";
 pub(super) async fn tell(visit: &mut Visit, target: &Target, hub: Option<&Hub>) -> Result<(), Fault> {
     let settings = target.github().clone();
     let Some(hub) = Hub::to_write(hub) else { return Ok(()) };
-    let Some(ended) = visit.run().ended.clone() else { return Ok(()) };
+    // Who is asked to take something back is told before the run is over.
+    let asked = visit.run().rollback.asked.is_some().then_some(Exit::RollbackFailed);
+    let Some(exit) = visit.run().ended.as_ref().map(|ended| ended.exit).or(asked) else { return Ok(()) };
     if !settings.issues || target.configuration.is_none() {
         return Ok(());
     }
     for service in visit.run().opening.services.clone() {
-        let told = match ended.exit {
+        let told = match exit {
             Exit::Done => close(visit.run(), hub, &service).await,
             Exit::Failed | Exit::RolledBack | Exit::RollbackFailed | Exit::Inconclusive
                 if failure::concerns(visit.run(), &service) =>

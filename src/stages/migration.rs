@@ -17,6 +17,9 @@ use crate::promotion::fault::{Code, Fault, Severity};
 use crate::promotion::migration::Migrations;
 use crate::promotion::stage::Stage;
 
+/// The most that is kept of the files of a plan, in bytes.
+const KEPT: usize = 4 * 1024 * 1024;
+
 /// A database that is brought forward, and for whom.
 struct Ours {
     /// The services, as they are named in acts and faults.
@@ -96,6 +99,29 @@ pub(super) fn inputs(work: &Work<'_>) -> Result<BTreeMap<String, Digest>, Fault>
     Ok(inputs)
 }
 
+/// The files that a plan was made of, for a visit in another workspace: what says how, and all migrations.
+///
+/// # Errors
+/// [`Code::ConfigurationInvalid`] where they are too large to be kept, or no text.
+pub(super) fn kept(work: &Work<'_>) -> Result<BTreeMap<String, String>, Fault> {
+    let mut files = work.request.files.clone();
+    let mut length = 0;
+    for path in work.visit.run().plan.iter().flat_map(|(plan, _)| plan.inputs.keys()) {
+        let refused = |why: &str| {
+            let text = format!("the run cannot be left to a later job: {path} {why}");
+            let fix = "let the run wait for its approval: `while-pending: wait`; or keep what is no migration out of the folder";
+            Fault::new(Code::ConfigurationInvalid, text).with_fix(fix)
+        };
+        let bytes = std::fs::read(work.tools.workspace.join(path)).map_err(|_| refused("cannot be read"))?;
+        length += bytes.len();
+        if length > KEPT {
+            return Err(refused("makes the migrations larger than what is kept of them (4 MiB)"));
+        }
+        files.insert(path.clone(), String::from_utf8(bytes).map_err(|_| refused("is no text"))?);
+    }
+    Ok(files)
+}
+
 /// Looks at every database, and records what there is to do.
 ///
 /// # Errors
@@ -129,8 +155,8 @@ fn is_done(work: &Work<'_>, services: &str) -> bool {
 pub(super) fn hold_to_plan(work: &Work<'_>) -> Result<(), Fault> {
     let now = inputs(work)?;
     let Some((plan, _)) = &work.visit.run().plan else { return Ok(()) };
-    let changed: Vec<&String> =
-        now.iter().filter(|(path, digest)| plan.inputs.get(*path) != Some(digest)).map(|(path, _)| path).collect();
+    let paths: BTreeSet<&String> = now.keys().chain(plan.inputs.keys()).collect();
+    let changed: Vec<&String> = paths.into_iter().filter(|path| plan.inputs.get(*path) != now.get(*path)).collect();
     if let Some(first) = changed.first() {
         let text = format!("{first} is not what it was when the plan was made ({} files differ)", changed.len());
         let fix = "let every job check out the same commit, or promote again in a new workflow run";

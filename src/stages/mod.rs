@@ -10,6 +10,7 @@
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
 //! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
 //! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
+//! | `awaited` | people are asked to take back what a run cannot |
 //! | `asking`, `reviewed`, `changes` | how people say yes, and what they are told |
 //! | `status`, `deployment_status`, `failure` | what GitHub is shown |
 //! | `watch` | a job beside one that waits for reviewers |
@@ -22,6 +23,7 @@ mod asking;
 mod attend;
 pub mod audience;
 pub mod audit;
+mod awaited;
 mod changes;
 mod conditions;
 mod copy;

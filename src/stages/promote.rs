@@ -45,7 +45,8 @@ pub async fn promote(
     let mut work = Work { visit: &mut visit, request, target, tools, seen: Seen::default(), told, told_of_github };
     hold_to_the_plan(&mut work).await?;
     // What is being taken back points elsewhere.
-    if work.visit.run().rollback.run.is_none() {
+    let back = &work.visit.run().rollback;
+    if back.run.is_none() && back.asked.is_none() {
         match targets::assert(work.visit.run(), &tools.registries, ledger.as_ref()).await {
             Err(fault) if fault.code == Code::TargetMoved => refuse(&mut work, fault).await?,
             asserted => asserted?,

@@ -50,6 +50,8 @@ pub struct Recovery<'a> {
     pub tools: &'a (dyn Fn(&Run) -> Result<Tools, Fault> + Sync),
     /// Where a run goes, where the configuration that its plan was made of is at hand.
     pub target: &'a (dyn Fn(&Run) -> Option<Target> + Sync),
+    /// Runs that wait for people, and were gone on with already.
+    pub looked_after: Vec<DeploymentId>,
     /// Where the runs are.
     pub ledger: Arc<dyn Ledger>,
     /// Who listens.
@@ -78,7 +80,7 @@ pub async fn recover(recovery: &Recovery<'_>) -> Result<Vec<Recovered>, Fault> {
         }
     };
     let mut all = Vec::new();
-    for id in ids {
+    for id in ids.into_iter().filter(|id| !recovery.looked_after.contains(id)) {
         all.push(recovery.one(&id).await?);
     }
     Ok(all)
@@ -215,7 +217,8 @@ pub(super) async fn others(work: &mut Work<'_>) -> Result<Option<Fault>, Fault> 
 fn needs_settling(run: &Run) -> bool {
     let open = run.unsettled().any(|(_, intended)| intended.act.changes_the_world());
     let cut_off = run.visits.last().is_none_or(|visit| visit.ended.is_none());
-    run.ended.is_none() && (open || (run.changed_the_world() && cut_off))
+    // One that waits for people has done what it could; it goes on by itself.
+    run.ended.is_none() && run.rollback.asked.is_none() && (open || (run.changed_the_world() && cut_off))
 }
 
 /// Whether a rollback by hand settles what another run has left behind: everything was put in place, and all that is

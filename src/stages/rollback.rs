@@ -11,7 +11,7 @@ use super::files::Files;
 use super::request::Request;
 use super::visit::Visit;
 use super::work::{Seen, Work};
-use super::{deployment_status, open};
+use super::{awaited, deployment_status, failure, open};
 use crate::ledger::Opened;
 use crate::ledger::chain::Entry;
 use crate::promotion::digest::Digest;
@@ -195,6 +195,13 @@ async fn give_up(work: &mut Work<'_>, other: Option<&Run>, why: &str) -> Result<
     let mut events = vec![Event::Faulted(Box::new(fault))];
     if run.state != State::RollingBack {
         events.push(Event::StateChanged { to: State::RollingBack });
+    }
+    let asking = awaited::asking(work);
+    if !asking.is_empty() {
+        events.extend(asking);
+        work.visit.record(events).await?;
+        let hub = work.tools.hub.clone();
+        return failure::tell(work.visit, work.target, hub.as_ref()).await;
     }
     events.push(Event::RollbackEnded { run: other.map(|other| other.id.clone()), good, to: BTreeMap::new() });
     events.push(Event::StateChanged { to: State::RollbackFailed });

@@ -7,11 +7,17 @@ mod compose;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod http;
+#[cfg(test)]
+mod killed;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
 mod migrations;
+#[cfg(test)]
+mod moto;
 #[cfg(test)]
 mod oauth;
 #[cfg(test)]

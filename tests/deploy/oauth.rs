@@ -1,5 +1,6 @@
 //! A deployment API behind a real OAuth 2 server.
 
+use testbed::channels::Channels;
 use testbed::deployment_api::{Conduct, DeploymentApi};
 use testbed::fault::{Action, Answer, Rule};
 use testbed::oauth::{BY_BODY, BY_HEADER, OauthServer};
@@ -11,7 +12,7 @@ use crate::scene::Scene;
 const SECRET: &str = "p@ss:w/rd+1 %41";
 
 struct Site {
-    _oauth: OauthServer,
+    _oauth: Option<OauthServer>,
     api: DeploymentApi,
     scene: Scene,
 }
@@ -26,7 +27,7 @@ impl Site {
             .replace("https://deploy.acme.test", &api.url())
             .replace("every: 5s", "every: 20ms");
         let scene = Scene::new().configured(&change(text));
-        Self { _oauth: oauth, api, scene }
+        Self { _oauth: Some(oauth), api, scene }
     }
 
     fn step(&self, run: &str, client: &str, secret: &str) -> Runner {
@@ -78,4 +79,33 @@ fn a_token_that_ends_early_is_asked_for_again() {
     let short = Site::new(2, |text| text.replace("every: 20ms", "every: 700ms"));
     short.api.conduct(Conduct::Completes(5));
     short.scene.visit(&short.step("1", BY_HEADER, SECRET)).succeeded();
+}
+
+#[test]
+fn a_token_endpoint_that_is_away_for_a_while_is_borne_and_one_that_stays_away_changes_nothing() {
+    let token = || {
+        let body = "{\"access_token\":\"made-up\",\"token_type\":\"Bearer\",\"expires_in\":600}";
+        Action::Answer(Answer::status(200).header("content-type", "application/json").body(body))
+    };
+    let away = || Action::Answer(Answer::status(503));
+    let place = |failures: u32| {
+        let tokens = Channels::start();
+        tokens.fault(Rule::on("POST", "/token").times(failures).act(away()));
+        tokens.fault(Rule::on("POST", "/token").act(token()));
+        let api = DeploymentApi::guarded(None, |header| header == Some("Bearer made-up"));
+        let example = std::fs::read_to_string("examples/deploy-http/.github/tidegate.yml").unwrap();
+        let text = example
+            .replace("https://id.acme.test/token", &format!("{}/token", tokens.url()))
+            .replace("https://deploy.acme.test", &api.url())
+            .replace("every: 5s", "every: 20ms");
+        let scene = Scene::new().configured(&format!("{text}retry: {{ attempts: 6, initial: 5ms, max: 20ms }}\n"));
+        (tokens, Site { _oauth: None, api, scene })
+    };
+    let (tokens, site) = place(4);
+    site.scene.visit(&site.step("1", BY_HEADER, SECRET)).succeeded();
+    assert_eq!(tokens.log().len(), 5);
+    let (_tokens, site) = place(1_000);
+    let visit = site.scene.visit(&site.step("1", BY_HEADER, SECRET));
+    visit.was_stopped(1, "driver-failed", &["503"]);
+    assert!(site.api.asked().is_empty());
 }

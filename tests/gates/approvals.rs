@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::fault::{Action, Answer, Rule};
 use testbed::github::{NewCheckRun, NewEnvironment, SeenIssue};
 use testbed::image::Image;
+use testbed::postgres::Postgres;
 use testbed::runner::{Runner, Running, Signal};
 use tidegate::promotion::event::Consent;
 use tidegate::promotion::state::State;
@@ -206,6 +207,77 @@ fn a_parked_run_is_taken_up_by_comments_in_an_empty_workspace() {
     let nothing = commented(&mut scene, &forged, "eve");
     assert_eq!(nothing.code, Some(0), "{nothing:?}");
     assert_eq!(scene.runs().len(), 1);
+}
+
+#[test]
+fn a_schedule_reminds_of_a_parked_run_goes_on_with_it_and_ends_it_in_time() {
+    let reminding = PARKED.replace("timeout: 1h", "timeout: 1h, reminder: 50ms");
+    let mut scene = Scene::new(&reminding);
+    let visit = scene.visit(&scene.step());
+    assert_eq!(visit.output("decision"), "wait", "{visit:?}");
+    let issue = asked(&scene);
+    let recover = |scene: &mut Scene| {
+        scene.again();
+        scene.visit(&scene.empty_step(&scene.github.job_token()).input("operation", "recover"))
+    };
+    let reminders =
+        |scene: &Scene| asked(scene).comments.iter().filter(|text| text.contains("more yes is needed")).count();
+    for _ in 0..2 {
+        let before = reminders(&scene);
+        std::thread::sleep(Duration::from_millis(60));
+        let looked = recover(&mut scene);
+        assert_eq!(looked.code, Some(0), "{looked:?}");
+        assert!(looked.stdout.contains("waits for people, was looked after, and is pending-approval"), "{looked:?}");
+        assert_eq!(reminders(&scene), before + 1);
+    }
+    // What was approved meanwhile, without an event, is gone on with.
+    for by in ["bob", "cyd"] {
+        scene.api.comment(issue.number, Some(by), &format!("/approve {}", code(&issue)));
+    }
+    let looked = recover(&mut scene);
+    assert_eq!(looked.code, Some(0), "{looked:?}");
+    assert_eq!(scene.production().as_deref(), Some(image(1, &scene.commit).digest()));
+    assert_eq!(scene.newest().state, State::CompletedSuccessfully);
+    // A request whose time is up is closed.
+    let mut scene = Scene::new(&PARKED.replace("timeout: 1h", "timeout: 12s"));
+    assert_eq!(scene.visit(&scene.step()).output("decision"), "wait");
+    std::thread::sleep(Duration::from_secs(13));
+    let looked = recover(&mut scene);
+    assert_eq!((looked.code, scene.newest().state), (Some(3), State::Cancelled), "{looked:?}");
+    assert!(!asked(&scene).open);
+}
+
+#[test]
+fn migrations_are_kept_with_a_parked_plan() {
+    let database = Postgres::shared().database();
+    let keys = format!("{PARKED}\nmigrate: {{ prisma: prisma/migrations, database: \"${{DATABASE_URL}}\" }}");
+    let mut scene = Scene::new(&keys.replace("minimum: 2", "minimum: 1"));
+    let with = |step: Runner| step.env("DATABASE_URL", &database.url());
+    let lock = "provider = \"postgresql\"\n";
+    let step = |scene: &Scene| {
+        with(scene.step())
+            .file("prisma/migrations/migration_lock.toml", lock)
+            .file("prisma/migrations/20240101000000_first/migration.sql", "CREATE TABLE parked (id int);")
+    };
+    let visit = scene.visit(&step(&scene));
+    assert_eq!(visit.output("decision"), "wait", "{visit:?}");
+    let issue = asked(&scene);
+    scene.api.comment(issue.number, Some("bob"), &format!("/approve {}", code(&issue)));
+    // Another workspace, in which there is nothing.
+    scene.again();
+    let recover = with(scene.empty_step(&scene.github.job_token())).input("operation", "recover");
+    let looked = scene.visit(&recover);
+    assert_eq!((looked.code, scene.newest().state), (Some(0), State::CompletedSuccessfully), "{looked:?}");
+    assert_eq!(database.psql("select count(*) from parked"), "0");
+    assert_eq!(database.psql("select migration_name from _prisma_migrations"), "20240101000000_first");
+    // What is too large to be kept is told before anybody is asked.
+    scene.again();
+    image(2, &scene.commit).place(scene.registry.contents(), "acme/api", &["staging"]);
+    let large = format!("-- {}\nSELECT 1;", "x".repeat(5 * 1024 * 1024));
+    let step = step(&scene).file("prisma/migrations/20240102000000_large/migration.sql", large);
+    let visit = scene.visit(&step);
+    visit.was_stopped(2, "configuration-invalid", &["larger than what is kept", "while-pending: wait"]);
+    assert_eq!(scene.api.issues().iter().filter(|issue| issue.open).count(), 0);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What GitHub is shown of a run: deployments, records, issues about failures; and what it may not be shown.
 
+use std::time::Duration;
+
 use testbed::fault::{Action, Answer, Rule};
-use testbed::github::{NewCheckRun, SeenIssue};
+use testbed::github::{NewCheckRun, NewEnvironment, SeenIssue};
+use testbed::service::{Behaviour, Service};
 
 use super::scene::{Scene, image};
 
@@ -84,4 +87,69 @@ fn what_is_turned_off_is_not_written() {
     scene.visit(&scene.step()).succeeded();
     assert_eq!(scene.github.received().iter().filter(|one| one.method != "GET").count(), 0);
     assert!(scene.github.log().is_empty(), "{:?}", scene.github.log());
+}
+
+#[test]
+fn a_look_that_finds_something_opens_an_issue_and_the_next_good_one_closes_it() {
+    let mut scene = Scene::new("");
+    let service = Service::following(scene.registry.contents(), "acme/api", "production");
+    let probe = service.url("/health");
+    scene.configure(&format!(
+        "health:\n  retries: 1\n  interval: 10ms\n  timeout: 5s\n  probes: {{ api: {{ url: \"{probe}\" }} }}"
+    ));
+    scene.visit(&scene.step()).succeeded();
+    let digest = image(1, &scene.commit).digest().to_owned();
+    let look = |scene: &mut Scene| {
+        scene.again();
+        scene.visit(&scene.step().input("operation", "verify"))
+    };
+    assert_eq!(look(&mut scene).code, Some(0));
+    assert!(failures(&scene).is_empty());
+    service.behaves(&digest, Behaviour::Dead);
+    for _ in 0..2 {
+        look(&mut scene).was_stopped(1, "unhealthy", &["503"]);
+    }
+    let open = failures(&scene);
+    assert!(open.len() == 1 && open[0].open && open[0].title.contains("is not well"), "{open:#?}");
+    // It lives again, and is another than it should be.
+    service.behaves(&digest, Behaviour::Healthy);
+    let other = image(7, &scene.commit);
+    other.place(scene.registry.contents(), "acme/api", &["production"]);
+    look(&mut scene).was_stopped(1, "drift", &["was verified there by run"]);
+    let open = failures(&scene);
+    assert!(open.len() == 1 && open[0].open && open[0].body.contains("was verified there"), "{open:#?}");
+    scene.registry.contents().put_tag("acme/api", "production", &digest);
+    assert_eq!(look(&mut scene).code, Some(0));
+    let closed = failures(&scene);
+    assert!(closed.len() == 1 && !closed[0].open, "{closed:#?}");
+}
+
+#[test]
+fn an_environments_name_may_have_spaces_and_slashes() {
+    let name = "production / eu west-1 (blue)";
+    let scene = Scene::new(&format!("github: {{ environment: \"{name}\" }}\ngates: {{ deployments: {{}} }}"));
+    scene.api.environment(&NewEnvironment::named(name));
+    scene.visit(&scene.step()).succeeded();
+    let deployments = scene.api.deployments();
+    assert_eq!(deployments.len(), 1, "{deployments:#?}");
+    assert_eq!((deployments[0].environment.as_str(), deployments[0].production), (name, true));
+    assert_eq!(deployments[0].states.last().map(String::as_str), Some("success"));
+}
+
+#[test]
+fn a_rate_limit_is_waited_for_where_there_is_time_and_told_where_there_is_none() {
+    let scene = Scene::new("gates: { checks: { also: [test] } }");
+    scene.api.check_run(&scene.commit, &NewCheckRun::ended("test", "success"));
+    let token = scene.github.job_token();
+    scene.github.set_remaining(&token, 3, Duration::from_secs(1));
+    scene.visit(&scene.step_with(&token)).succeeded();
+    let scene = Scene::new("gates: { checks: { also: [test] } }");
+    let token = scene.github.job_token();
+    scene.github.set_remaining(&token, 0, Duration::from_secs(50 * 60));
+    let visit = scene.visit(&scene.step_with(&token).input("timeout", "40s"));
+    assert!(
+        visit.code != Some(0) && visit.annotations("error").iter().any(|text| text.contains("rate limit")),
+        "{visit:?}"
+    );
+    assert_eq!(scene.production(), None);
 }

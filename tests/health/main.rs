@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may give up with a clear message")]
 
+mod awaited;
 mod probes;
+mod scenarios;
 mod scene;
 mod taken_back;
+mod trouble;
 mod verdicts;

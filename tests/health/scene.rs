@@ -8,14 +8,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testbed::image::{Content, Image};
 use testbed::registry::Registry;
-use testbed::runner::{Finished, Runner};
+use testbed::runner::{Finished, Runner, Running};
 use testbed::service::{Behaviour, Service};
 use tidegate::action::inputs::INPUTS;
 use tidegate::ledger::{Audit, Filter, Ledger, LedgerAddress, connect};
 use tidegate::promotion::run::Run;
 
 /// The program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 
 /// Probes that ask the service, quickly.
 pub(crate) const PROBES: &str = "\
@@ -89,6 +89,13 @@ impl Scene {
         let _ = self.step.clone().file(".github/tidegate.yml", text);
     }
 
+    /// Adds to the top of the configuration.
+    pub(crate) fn also(&self, more: &str) {
+        let file = self.step.workspace().join(".github/tidegate.yml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}{more}")).unwrap();
+    }
+
     /// The step in a workflow run of its own.
     pub(crate) fn next_step(&self) -> Runner {
         self.number.set(self.number.get() + 1);
@@ -111,7 +118,12 @@ impl Scene {
 
     /// Runs a step to its end.
     pub(crate) fn visit(&self, step: &Runner) -> Visit {
-        let finished = step.run();
+        self.finish(step.start())
+    }
+
+    /// Waits for a step's end.
+    pub(crate) fn finish(&self, running: Running) -> Visit {
+        let finished = running.wait();
         let outputs = finished.outputs().unwrap_or_else(|error| panic!("{error}\n{finished}"));
         Visit { finished, outputs, workspace: self.step.workspace() }
     }
