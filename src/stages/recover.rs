@@ -48,10 +48,10 @@ pub struct Recovery<'a> {
     pub request: &'a Request,
     /// The tools for a run, whose plan tells which registries are met.
     pub tools: &'a (dyn Fn(&Run) -> Result<Tools, Fault> + Sync),
-    /// Where a run goes, where the configuration that its plan was made of is at hand.
-    pub target: &'a (dyn Fn(&Run) -> Option<Target> + Sync),
     /// Runs that wait for people, and were gone on with already.
     pub looked_after: Vec<DeploymentId>,
+    /// Where a run goes, where the configuration that its plan was made of is at hand.
+    pub target: &'a (dyn Fn(&Run) -> Option<Target> + Sync),
     /// Where the runs are.
     pub ledger: Arc<dyn Ledger>,
     /// Who listens.
