@@ -140,16 +140,26 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
     } else {
         book.ready(desk).await?
     };
-    // Needed only for how registries are spoken to; a run's plan says everything else.
+    // A run that has only its tags to move needs it for how registries are spoken to; its plan says everything else.
     let configuration = Configuration::load(&configuration_path(desk)).ok();
     let tools = |run: &Run| {
         let plan = run.plan.as_ref().map(|(plan, _)| plan);
         let images = plan.into_iter().flat_map(|plan| &plan.candidates).filter_map(|planned| planned.image.as_ref());
         tools(desk, &Met::by(images), configuration.as_ref(), &run.opening.environment)
     };
+    let path = desk.inputs.config.as_deref().unwrap_or(DEFAULT_CONFIG);
+    let target = |run: &Run| {
+        let (environment, services) = (Some(run.opening.environment.clone()), run.opening.services.clone());
+        let request = Request { environment, services, ..desk.request.clone() };
+        let target = Target::configured(&request, configuration.as_ref()?, path).ok()?;
+        let (plan, _) = run.plan.as_ref()?;
+        let checksum = target.configuration.as_ref().map(|(_, checksum)| checksum);
+        (plan.configuration.as_ref() == checksum).then_some(target)
+    };
     let recovered = stages::recover(&Recovery {
         request: &desk.request,
         tools: &tools,
+        target: &target,
         ledger,
         audience: Arc::clone(&desk.audience),
         only_look: desk.rehearsal,

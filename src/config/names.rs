@@ -254,6 +254,25 @@ impl Literal for ApproverSyntax {
     }
 }
 
+/// The syntax of users on hosts, which may be templates.
+pub(super) struct UserSyntax;
+
+impl Literal for UserSyntax {
+    type Value = Template;
+    const WANTED: &'static str = "a user's name, e.g. `deploy`";
+    const UNQUOTED: bool = true;
+
+    fn read(text: &str) -> Result<Template, NotOne> {
+        let template = Template::new(text).map_err(|_| {
+            NotOne::because("user is not a template").with_fix("close each `{{` with `}}`, and each `{%` with `%}`")
+        })?;
+        match template.sample() {
+            Some(sample) if UserName::read(&sample).is_err() => Err(NotOne::because("is no user's name")),
+            _ => Ok(template),
+        }
+    }
+}
+
 /// The syntax of addresses on the web, which may be templates. A password does not belong into one.
 pub(super) struct UrlSyntax;
 
@@ -315,6 +334,7 @@ mod tests {
         accepts::<HostPort>(&["db:5432", "[::1]:80", "10.0.0.1:1"], &["db", "db:0", "db:http", "a b:1"]);
         accepts::<Host>(&["registry.lan:5000", "registry.lan"], &["http://registry.lan", "registry.lan/x"]);
         accepts::<UserName>(&["deploy", "1000"], &["a b", ""]);
+        accepts::<UserSyntax>(&["deploy", "{{ vars.user }}"], &["a b", "", "{{"]);
         accepts::<HostKey>(
             &[
                 "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8",

@@ -2,11 +2,11 @@
 
 use super::collection::{NonEmpty, OneOrMany};
 use super::literal::Lit;
-use super::names::{HostKey, UserName};
+use super::names::{HostKey, UserSyntax};
 use super::number::Port;
 use super::secret::{Secret, SecretText};
 use super::section::section;
-use super::template::{Template, TemplateText};
+use super::template::{Filled, Template, TemplateText};
 
 section! {
     /// How to get to hosts over SSH.
@@ -14,7 +14,7 @@ section! {
         /// The hosts.
         required hosts: OneOrMany<TemplateText> => Vec<Template>,
         /// The user there.
-        required user: Lit<UserName> => String,
+        required user: Filled<UserSyntax> => Template,
         /// The private key, as it is or in base64.
         required key: SecretText => Secret,
         /// The passphrase of the key.

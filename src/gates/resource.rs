@@ -127,7 +127,7 @@ async fn disk(subject: &Subject, path: &str, free: Size, ssh: Option<&Ssh>, pati
     let mut looks = Vec::new();
     for way in ways {
         let access = Access {
-            user: way.user.clone(),
+            user: filled(&way.user, subject)?,
             port: way.port,
             key: subject.secrets.resolve(&way.key)?,
             passphrase: way.passphrase.as_ref().map(|secret| subject.secrets.resolve(secret)).transpose()?,

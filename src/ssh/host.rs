@@ -39,6 +39,9 @@ impl Host {
         if !is_host(name) {
             return Err(SshError::NotAHost(name.to_owned()));
         }
+        if !is_user(&access.user) {
+            return Err(SshError::NotAUser(access.user.clone()));
+        }
         let deadline = Instant::now() + within;
         let identity = Identity::prepare(access).await?;
         let known = known::lines(access, name, within).await?;
@@ -177,9 +180,25 @@ fn is_host(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.starts_with(['-', '.']) && name.chars().all(allowed)
 }
 
+/// A name that came of a template may be anything.
+fn is_user(name: &str) -> bool {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "._@\\-".contains(character);
+    !name.is_empty() && name.len() <= 64 && !name.starts_with(['-', '.', '@', '\\']) && name.chars().all(allowed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_a_name_and_nothing_else() {
+        for name in ["deploy", "acme\\ops", "1000"] {
+            assert!(is_user(name), "{name}");
+        }
+        for name in ["", "-oProxyCommand=x", "a b", "a;id", "$(id)"] {
+            assert!(!is_user(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_nothing_else() {

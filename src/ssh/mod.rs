@@ -38,6 +38,9 @@ pub enum SshError {
     /// What is given as a host's name or address is none.
     #[error("`{0}` is not the name or the address of a host")]
     NotAHost(String),
+    /// What is given as a user's name is none.
+    #[error("`{0}` is not the name of a user")]
+    NotAUser(String),
     /// The private key cannot be used.
     #[error("the private key for SSH cannot be used: {0}")]
     Key(String),
@@ -100,6 +103,7 @@ impl From<SshError> for Fault {
         let message = error.to_string();
         match error {
             SshError::NotAHost(_) => Self::new(Code::ConfigurationInvalid, message).with_fix("correct `hosts`"),
+            SshError::NotAUser(_) => Self::new(Code::ConfigurationInvalid, message).with_fix("correct `user`"),
             SshError::Key(_) => Self::new(Code::SshKeyUnusable, message),
             SshError::Unreachable { .. } => Self::new(Code::SshUnreachable, message),
             SshError::HostKey { .. } => Self::new(Code::HostKeyUnknown, message),

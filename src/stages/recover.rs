@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::advance::advance;
 use super::audience::Audience;
-use super::open;
 use super::request::{Job, Request};
 use super::target::Target;
 use super::visit::Visit;
 use super::work::{Seen, Tools, Work};
+use super::{deployment_status, open};
 use crate::ledger::{Acquired, Fence, Filter, Head, Heartbeat, Ledger};
 use crate::promotion::event::{Event, Operation, Record};
 use crate::promotion::fault::{Code, Exit, Fault};
@@ -48,6 +48,8 @@ pub struct Recovery<'a> {
     pub request: &'a Request,
     /// The tools for a run, whose plan tells which registries are met.
     pub tools: &'a (dyn Fn(&Run) -> Result<Tools, Fault> + Sync),
+    /// Where a run goes, where the configuration that its plan was made of is at hand.
+    pub target: &'a (dyn Fn(&Run) -> Option<Target> + Sync),
     /// Where the runs are.
     pub ledger: Arc<dyn Ledger>,
     /// Who listens.
@@ -154,7 +156,8 @@ impl Recovery<'_> {
         }
         visit.hold_own_lease();
         let heartbeat = visit.fence().map(|fence| Heartbeat::start(Arc::clone(&self.ledger), fence.clone()));
-        let settled = settle(&mut visit, &tools, None).await;
+        let target = (self.target)(visit.run());
+        let settled = settle(&mut visit, &tools, target).await;
         drop(heartbeat);
         let released = visit.release().await;
         let result = match settled.and(released) {
@@ -232,7 +235,8 @@ async fn supersede(work: &Work<'_>, run: &Run, fence: &Fence) -> Result<(), Faul
         events.push(Event::Interrupted { cause: format!("rolled back by hand, by run {}", work.visit.run().id) });
     }
     events.push(Event::RunEnded { state: State::Failed, exit: Exit::Failed, reason: None });
-    other.record(events).await
+    other.record(events).await?;
+    deployment_status::end(&mut other, work.target, work.tools.hub.as_ref()).await
 }
 
 /// Where another run goes, where it is where ours goes and the configuration says so still.
@@ -261,9 +265,17 @@ async fn settle(visit: &mut Visit, tools: &Tools, target: Option<Target>) -> Res
     visit.tell_by(tools.post.clone());
     let told = tools.registries.traffic();
     let told_of_github = tools.asked_of_github();
-    let mut work =
-        Work { visit, request: &request, target: &target, tools, seen: Seen::default(), told, told_of_github };
-    advance(&mut work).await
+    let mut work = Work {
+        visit: &mut *visit,
+        request: &request,
+        target: &target,
+        tools,
+        seen: Seen::default(),
+        told,
+        told_of_github,
+    };
+    advance(&mut work).await?;
+    deployment_status::end(visit, &target, tools.hub.as_ref()).await
 }
 
 /// What a run was asked, as it was opened.

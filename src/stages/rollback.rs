@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::advance::advance;
 use super::files::Files;
-use super::open;
 use super::request::Request;
 use super::visit::Visit;
 use super::work::{Seen, Work};
+use super::{deployment_status, open};
 use crate::ledger::Opened;
 use crate::ledger::chain::Entry;
 use crate::promotion::digest::Digest;
@@ -40,6 +40,7 @@ pub(super) async fn automatic(work: &mut Work<'_>) -> Result<(), Fault> {
         None => begin(work).await?,
     };
     carry_out(work, &mut other).await?;
+    deployment_status::end(&mut other, work.target, work.tools.hub.as_ref()).await?;
     let run = other.run().clone();
     leave_files(work, &run).await;
     conclude(work, &run).await

@@ -4,17 +4,13 @@ use super::drivers::{deployed_services, driver_of, order};
 use super::targets;
 use super::verification;
 use super::work::{Outcome, Trouble, Work};
-use crate::ledger::Filter;
-use crate::promotion::deployment::Release;
-use crate::promotion::digest::Digest;
+use crate::ledger::Past;
+use crate::promotion::deployment::{Release, Running};
 use crate::promotion::event::Event;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::plan::{Estimate, Plan, Planned, PlannedImage, PlannedTag};
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
-
-/// How far back it is looked for the last run that ended well, in runs.
-const LOOKED_AT: u32 = 200;
 
 /// Looks where every tag points. Nothing is going to be changed.
 ///
@@ -80,20 +76,17 @@ async fn drift(work: &mut Work<'_>) -> Result<Vec<Fault>, Fault> {
     let mut faults = Vec::new();
     for (service, image) in work.images() {
         let Some((verified, run)) = last_verified(work, &service).await? else { continue };
-        if image.digest != verified {
-            let reference = image.target.tagged(image.tags[0].tag.clone());
-            let text =
-                format!("{reference} points to {}, and {verified} was verified there by run {run}", image.digest);
-            faults.push(Fault::new(Code::Drift, text).about(&service));
-        }
+        let Some(verified) = verified.digest.filter(|verified| image.digest != *verified) else { continue };
+        let reference = image.target.tagged(image.tags[0].tag.clone());
+        let text = format!("{reference} points to {}, and {verified} was verified there by run {run}", image.digest);
+        faults.push(Fault::new(Code::Drift, text).about(&service));
     }
     for service in deployed_services(work) {
         let Some((verified, run)) = last_verified(work, &service).await? else { continue };
         let Some(driver) = driver_of(work, &service)? else { continue };
-        let release = Release { digest: Some(verified.clone()), ..Release::default() };
-        let asked = order(work, &service, release, None, String::new());
+        let asked = order(work, &service, verified.clone(), None, String::new());
         let running = driver.running(&asked).await.map_err(|fault| fault.about(&service))?;
-        for other in running.iter().filter_map(|one| one.digest.as_ref()).filter(|digest| **digest != verified) {
+        for other in running.iter().filter_map(|one| another(&verified, one)) {
             let text = format!("{service} runs {other}, and {verified} was verified there by run {run}");
             faults.push(Fault::new(Code::Drift, text).about(&service));
         }
@@ -101,17 +94,22 @@ async fn drift(work: &mut Work<'_>) -> Result<Vec<Fault>, Fault> {
     Ok(faults)
 }
 
-/// What the last run that changed a service and ended well has left there.
-async fn last_verified(work: &Work<'_>, service: &str) -> Result<Option<(Digest, String)>, Fault> {
-    let opening = &work.visit.run().opening;
-    let filter = Filter {
-        scope: Some(opening.scope.clone()),
-        environment: Some(opening.environment.clone()),
-        service: Some(service.to_owned()),
-        limit: Some(LOOKED_AT),
-        ..Filter::default()
-    };
-    let past = work.visit.ledger().past(&filter).await?;
+/// What runs, where it is known to be another than what was verified.
+fn another(verified: &Release, running: &Running) -> Option<String> {
+    match (&verified.digest, &running.digest) {
+        (Some(verified), Some(digest)) => (digest != verified).then(|| digest.to_string()),
+        (None, _) => {
+            let version = running.version.as_ref().filter(|version| Some(*version) != verified.version.as_ref())?;
+            Some(format!("version {version}"))
+        }
+        _ => None,
+    }
+}
+
+/// What the last run that changed a service and ended well has left there: an image, or a version.
+async fn last_verified(work: &Work<'_>, service: &str) -> Result<Option<(Release, String)>, Fault> {
+    let past = work.past(service).await?;
     let good = past.into_iter().find(|one| one.changed_the_world && one.state == State::CompletedSuccessfully);
-    Ok(good.and_then(|one| Some((one.digest?, one.run.to_string()))))
+    let release = |one: &Past| Release { digest: one.digest.clone(), image: None, version: one.version.clone() };
+    Ok(good.map(|one| (release(&one), one.run.to_string())).filter(|(release, _)| !release.is_unknown()))
 }

@@ -93,6 +93,17 @@ fn a_visit_that_was_killed_follows_the_run_that_it_had_started() {
     assert_eq!((before, place.repository.runs().len()), (1, 1));
 }
 
+#[test]
+fn recover_goes_on_with_it_where_the_configuration_is() {
+    let place = Place::new(CONFIGURATION, &["queued", "in_progress", "completed:success"]);
+    let killed = place.scene.finish(place.step().env("TIDEGATE_CRASH_AT", &crash_after_dispatch(&place)).start());
+    assert!(!killed.is_success(), "{killed:?}");
+    let recovered = place.scene.finish(place.step().input("operation", "recover").start());
+    assert!(recovered.is_success() && recovered.stdout.contains("was settled"), "{recovered:?}");
+    assert_eq!(place.repository.runs().len(), 1);
+    assert_eq!(place.scene.run().ended.unwrap().state.name(), "completed-successfully");
+}
+
 /// The number of the crash point right after the dispatch was answered, found by an untouched run elsewhere.
 fn crash_after_dispatch(like: &Place) -> String {
     let other = Place::new(CONFIGURATION, &["queued", "completed:success"]);

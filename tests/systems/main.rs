@@ -4,15 +4,18 @@
 
 mod announcement;
 mod image_promotion;
+mod lambda;
 mod pages;
+mod production_deployment;
 mod release;
 mod site;
+mod staging_deployment;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use testbed::github::GitHub;
 use testbed::postgres::Database;
-use workflow::Machine;
+use workflow::{Machine, Run};
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -23,15 +26,19 @@ fn root() -> &'static Path {
 
 /// A repository that has an example's files, with texts in its configuration replaced. Each must be there.
 fn example<'a>(name: &str, github: &'a GitHub, replaced: &[(&str, &str)]) -> Machine<'a> {
+    configured(name, Path::new(".github/tidegate.yml"), github, replaced)
+}
+
+/// The same where the configuration is at another path.
+fn configured<'a>(name: &str, path: &Path, github: &'a GitHub, replaced: &[(&str, &str)]) -> Machine<'a> {
     let directory = root().join("examples").join(name);
     let machine = Machine::new(root(), "tidegate/tidegate", PROGRAM).files(&directory).on(github);
-    let configuration = PathBuf::from(".github/tidegate.yml");
-    let mut text = std::fs::read_to_string(directory.join(&configuration)).unwrap();
+    let mut text = std::fs::read_to_string(directory.join(path)).unwrap();
     for (from, to) in replaced {
         assert!(text.contains(from), "{from} is not in the configuration of {name}");
         text = text.replace(from, to);
     }
-    machine.file(".github/tidegate.yml", text)
+    machine.file(path.to_str().unwrap(), text)
 }
 
 /// The states of the newest run of an operation, in their order.
@@ -48,4 +55,11 @@ fn states(database: &Database, operation: &str) -> Vec<String> {
 fn is_visited(states: &[String], way: &[&str]) -> bool {
     let mut states = states.iter();
     way.iter().all(|wanted| states.any(|state| state == wanted))
+}
+
+/// Whether none of these secrets is in anything that people can see.
+fn is_discreet(run: &Run, secrets: &[&str]) -> bool {
+    let log = run.log();
+    let mut shown = log.lines().filter(|line| !line.starts_with("::add-mask::"));
+    shown.all(|line| secrets.iter().all(|secret| !line.contains(secret)))
 }

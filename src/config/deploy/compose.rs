@@ -8,14 +8,14 @@ use serde::Serialize;
 use crate::config::check::Checker;
 use crate::config::collection::{NonEmpty, OneOrMany};
 use crate::config::literal::Lit;
-use crate::config::names::{FilePath, HostKey, UserName};
+use crate::config::names::{FilePath, HostKey, UserSyntax};
 use crate::config::number::{Port, Whole};
 use crate::config::path::Path;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::section::section;
 use crate::config::size::{Size, SizeSyntax};
 use crate::config::ssh::Ssh;
-use crate::config::template::{Deployment, In, Template, TemplateText};
+use crate::config::template::{Deployment, Filled, In, Template, TemplateText};
 use crate::config::time::PositiveDuration;
 use crate::config::value::{Value, VariableName, Variables};
 
@@ -72,7 +72,7 @@ section! {
         /// The hosts.
         required hosts: OneOrMany<TemplateText> => Vec<Template>,
         /// The user there.
-        required user: Lit<UserName> => String,
+        required user: Filled<UserSyntax> => Template,
         /// The private key, as it is or in base64.
         required key: SecretText => Secret,
         /// The passphrase of the key.

@@ -51,7 +51,7 @@ impl Compose {
     fn job(&self, order: &Order) -> Result<Job, Fault> {
         let ssh = &self.settings.ssh;
         let access = Access {
-            user: ssh.user.clone(),
+            user: Self::render(&ssh.user, order)?,
             port: ssh.port,
             key: self.secrets.resolve(&ssh.key)?,
             passphrase: ssh.passphrase.as_ref().map(|one| self.secrets.resolve(one)).transpose()?,

@@ -22,6 +22,9 @@ use crate::server::Server;
 /// The access key's id that is let in.
 pub const KEY: &str = "AKIDEXAMPLE";
 
+/// The job's token, for which roles are handed out.
+const TOKEN: &str = "the.jobs.token";
+
 /// Code of a function.
 #[derive(Debug, Clone, Default)]
 struct Code {
@@ -55,6 +58,10 @@ struct World {
     slow: u32,
     /// Checksums of code that fails when it is invoked.
     broken: Vec<String>,
+    /// The same of one function only.
+    broken_in: Vec<(String, String)>,
+    invoked: Vec<(String, Value)>,
+    roles: Vec<String>,
     answer: Value,
     weights: Vec<(String, f64)>,
     url: String,
@@ -113,6 +120,36 @@ impl Lambda {
     /// Code of this image fails when it is invoked.
     pub fn break_image(&self, image: &str) {
         self.world().broken.push(of_image(image).checksum);
+    }
+
+    /// This package fails when it is invoked.
+    pub fn break_zip(&self, zip: &[u8]) {
+        self.world().broken.push(of_zip(zip).checksum);
+    }
+
+    /// This package fails when it is invoked as this function.
+    pub fn break_zip_of(&self, function: &str, zip: &[u8]) {
+        self.world().broken_in.push((function.to_owned(), of_zip(zip).checksum));
+    }
+
+    /// The package that an alias is.
+    #[must_use]
+    pub fn package(&self, function: &str, alias: &str) -> Option<Vec<u8>> {
+        let world = self.world();
+        world.functions.get(function)?.aliases.get(alias)?;
+        world.code(function, Some(alias))?.zip.clone()
+    }
+
+    /// Every invocation: the function, and what it was given.
+    #[must_use]
+    pub fn invoked(&self) -> Vec<(String, Value)> {
+        self.world().invoked.clone()
+    }
+
+    /// The roles that were taken on, in order.
+    #[must_use]
+    pub fn roles(&self) -> Vec<String> {
+        self.world().roles.clone()
     }
 
     /// What invocations answer.
@@ -202,6 +239,12 @@ async fn answer(request: Request<Body>, world: &Mutex<World>) -> Response<Body> 
         let zip = locked(world).functions.get(name).and_then(|function| function.latest.zip.clone());
         return zip.map_or_else(|| StatusCode::NOT_FOUND.into_response(), axum::response::IntoResponse::into_response);
     }
+    if path == "/id-token" {
+        return axum::Json(json!({ "value": TOKEN })).into_response();
+    }
+    if parts.method == Method::POST && path == "/" {
+        return take_on(&mut locked(world), &bytes);
+    }
     let signature = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let good = signature.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY}/"))
         && signature.contains("/lambda/aws4_request")
@@ -224,6 +267,22 @@ async fn answer(request: Request<Body>, world: &Mutex<World>) -> Response<Body> 
     };
     let name = (*name).to_owned();
     world.call(&parts.method, &name, &segments[1..], query.get("Qualifier").map(String::as_str), &body)
+}
+
+/// STS's `AssumeRoleWithWebIdentity`, for whoever shows the token that is handed out here.
+fn take_on(world: &mut World, form: &[u8]) -> Response<Body> {
+    let fields: BTreeMap<String, String> = url::form_urlencoded::parse(form).into_owned().collect();
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    if field("Action") != "AssumeRoleWithWebIdentity" || field("WebIdentityToken") != TOKEN {
+        let text = "<ErrorResponse><Error><Message>Not authorized</Message></Error></ErrorResponse>";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    world.roles.push(field("RoleArn").to_owned());
+    format!(
+        "<AssumeRoleWithWebIdentityResponse><Credentials><AccessKeyId>{KEY}</AccessKeyId><SecretAccessKey>a-secret-key\
+         </SecretAccessKey><SessionToken>a-session</SessionToken></Credentials></AssumeRoleWithWebIdentityResponse>"
+    )
+    .into_response()
 }
 
 impl World {
@@ -256,7 +315,10 @@ impl World {
                 None => error(404, "ResourceNotFoundException", "Cannot find alias"),
             },
             ("PUT", ["aliases", alias]) => self.route(name, alias, body, false),
-            ("POST", ["invocations"]) => self.invoke(name, qualifier),
+            ("POST", ["invocations"]) => {
+                self.invoked.push((name.to_owned(), body.clone()));
+                self.invoke(name, qualifier)
+            }
             _ => error(404, "ResourceNotFoundException", "no such call"),
         }
     }
@@ -377,7 +439,9 @@ impl World {
         let Some(code) = self.code(name, qualifier) else {
             return error(404, "ResourceNotFoundException", "Function version not found");
         };
-        if self.broken.contains(&code.checksum) {
+        let broken_here =
+            self.broken_in.iter().any(|(function, code_of)| function == name && *code_of == code.checksum);
+        if broken_here || self.broken.contains(&code.checksum) {
             let mut response = said(200, json!({ "errorType": "Error", "errorMessage": "it broke" }));
             response.headers_mut().insert("x-amz-function-error", http::HeaderValue::from_static("Unhandled"));
             return response;

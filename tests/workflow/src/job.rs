@@ -61,7 +61,8 @@ impl<'a, 'b> JobRun<'a, 'b> {
         let temp = workspace.parent().expect("the workspace has a directory above").join("temp");
         seen.workspace.clone_from(&workspace);
         let check_run = level.machine.on_github().map_or(1, |repository| {
-            repository.job(level.going.id, &format!("{}{}", level.prefix, seen.id), "in_progress")
+            let title = format!("{}{}", level.titles, job.name.as_deref().unwrap_or(seen.id));
+            repository.job(level.going.id, &title, "in_progress")
         });
         let seen: &'a Seen<'b> = seen;
         let mut masks: Vec<String> = level.secrets.values().cloned().collect();

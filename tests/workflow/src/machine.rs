@@ -396,6 +396,7 @@ impl<'a> Machine<'a> {
             home: self.checkout.clone(),
             is_project: false,
             prefix: String::new(),
+            titles: String::new(),
             inputs,
             secrets,
             allowed: None,

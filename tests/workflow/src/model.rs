@@ -356,11 +356,21 @@ pub struct JobEnvironment {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Strategy {
     /// The values.
-    pub matrix: IndexMap<String, Vec<Scalar>>,
+    pub matrix: IndexMap<String, Values>,
     /// Whether one failure ends the others.
     pub fail_fast: Option<bool>,
     /// How many run at once.
     pub max_parallel: Option<u32>,
+}
+
+/// The values of a matrix.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// As they are.
+    Some(Vec<Scalar>),
+    /// What an expression gives.
+    Expression(String),
 }
 
 /// A step.

@@ -178,9 +178,16 @@ fn root_of(paths: &[PathBuf]) -> PathBuf {
 }
 
 fn download(given: &Use<'_>) -> Done {
-    given.knows(&["name", "path"]);
-    let name = given.needed("name");
+    given.knows(&["name", "pattern", "merge-multiple", "path"]);
     let artifacts = given.artifacts.lock().expect("no thread panicked here");
+    if !given.input("pattern").is_empty() {
+        let start = given.input("pattern").strip_suffix('*').expect("a pattern that ends with a star");
+        assert_eq!(given.input("merge-multiple"), "true", "each into a directory of its own is not known here");
+        let found = artifacts.iter().filter(|(name, _)| name.starts_with(start));
+        found.for_each(|(_, directory)| crate::files::copy(directory, &given.workspace.join(given.input("path"))));
+        return Done::well();
+    }
+    let name = given.needed("name");
     let Some(directory) = artifacts.get(name) else {
         return Done::failed(&format!("unable to download artifact: no artifact `{name}`"));
     };

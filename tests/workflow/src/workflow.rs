@@ -12,7 +12,7 @@ use crate::availability::Place;
 use crate::expression::{Scope, Status, condition, interpolate, to_text};
 use crate::job::JobRun;
 use crate::machine::{Going, Machine, grants, typed};
-use crate::model::{Concurrency, Environment, Job, Secrets, Workflow};
+use crate::model::{Concurrency, Environment, Job, Secrets, Values, Workflow};
 use crate::outcome::{JobEnd, Verdict};
 use crate::permissions::Granted;
 
@@ -26,6 +26,8 @@ pub(crate) struct Level<'a> {
     pub(crate) is_project: bool,
     /// The names of the jobs that lead here, e.g. `promote / `.
     pub(crate) prefix: String,
+    /// The same as GitHub shows them, e.g. `Promote / `.
+    pub(crate) titles: String,
     pub(crate) inputs: Value,
     pub(crate) secrets: BTreeMap<String, String>,
     /// What the caller's token may do; none where nobody calls.
@@ -217,7 +219,7 @@ impl Level<'_> {
             }
             let mut ends = IndexMap::new();
             let mut last = None;
-            for matrix in variants(job) {
+            for matrix in variants(job, &self.scope(Place::Job, Some(&seen)))? {
                 seen.matrix = matrix;
                 let (end, nested) = self.variant(workflow, job, &mut seen, &granted)?;
                 ends.extend(nested);
@@ -342,6 +344,7 @@ impl Level<'_> {
             home,
             is_project,
             prefix: format!("{}{} / ", self.prefix, seen.id),
+            titles: format!("{}{} / ", self.titles, job.name.as_deref().unwrap_or(seen.id)),
             inputs: Value::Object(inputs),
             secrets,
             allowed: Some(granted.clone()),
@@ -465,21 +468,28 @@ fn status(workflow: &Workflow, job: &Job, before: &IndexMap<String, JobEnd>) -> 
     }
 }
 
-fn variants(job: &Job) -> Vec<Map<String, Value>> {
+fn variants(job: &Job, scope: &Scope) -> Result<Vec<Map<String, Value>>, String> {
     let mut variants = vec![Map::new()];
     for (name, values) in job.strategy.iter().flat_map(|strategy| &strategy.matrix) {
+        let values: Vec<Value> = match values {
+            Values::Some(values) => values.iter().map(|value| Value::String(value.text())).collect(),
+            Values::Expression(text) => match interpolate(text, scope)? {
+                Value::Array(values) => values,
+                other => return Err(format!("strategy: `{name}` is no list, but {other}")),
+            },
+        };
         variants = variants
             .iter()
             .flat_map(|variant| {
                 values.iter().map(move |value| {
                     let mut variant = variant.clone();
-                    variant.insert(name.clone(), Value::String(value.text()));
+                    variant.insert(name.clone(), value.clone());
                     variant
                 })
             })
             .collect();
     }
-    variants
+    Ok(variants)
 }
 
 /// Takes a group; nobody waits for it longer than the tests would.
