@@ -15,6 +15,7 @@ jobs:
   backup:
     name: Back up
     runs-on: ubuntu-24.04
+    timeout-minutes: 5
     steps:
       - run: exit 1
   tell:
