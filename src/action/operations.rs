@@ -276,8 +276,9 @@ async fn notify(desk: &Desk) -> Result<Ended, Fault> {
             .with_fix(format!("{hint}the channels are: {}", names.join(", "))));
     }
     let environment = desk.request.environment.as_deref();
+    let severity = inputs.severity.unwrap_or(event.severity());
     let wanted = configuration.all_channels().filter(|(name, channel)| match inputs.channels.as_slice() {
-        [] => channel.on.contains(&event) && environment.is_none_or(|environment| channel.covers(environment)),
+        [] => channel.wants_at(event, severity) && environment.is_none_or(|environment| channel.covers(environment)),
         named => named.iter().any(|one| one == name),
     });
     let post = post_of(desk, &configuration, wanted)?;

@@ -102,6 +102,9 @@ pub struct Channel {
     pub kind: ChannelKind,
     /// What it is told.
     pub on: BTreeSet<NotifyEvent>,
+    /// How bad it must be, where that is what it says; `on` has the same by event.
+    #[serde(skip)]
+    pub at_least: Option<Severity>,
     /// The environments that it is told of; empty for all.
     pub environments: Vec<String>,
     /// Messages of its own, by event.
@@ -113,6 +116,12 @@ impl Channel {
     #[must_use]
     pub fn wants(&self, event: NotifyEvent, environment: &str) -> bool {
         self.on.contains(&event) && self.covers(environment)
+    }
+
+    /// Whether it is told of this event where somebody has said how bad it is.
+    #[must_use]
+    pub fn wants_at(&self, event: NotifyEvent, severity: Severity) -> bool {
+        self.at_least.map_or_else(|| self.on.contains(&event), |least| severity >= least)
     }
 
     /// Whether it is told of this environment at all.
@@ -366,9 +375,10 @@ fn channel(keys: ChannelKeys, written: &[String], at: &Path, checker: &mut Check
         (None, Some(least)) => NotifyEvent::ALL.iter().copied().filter(|event| event.severity() >= least).collect(),
         (None, None) => USUAL.into_iter().collect(),
     };
+    let at_least = keys.at_least.filter(|_| keys.on.is_none());
     let (environments, templates) = (keys.environments.clone(), keys.templates.clone());
     let kind = kind(keys, at, checker)?;
-    good.then_some(Channel { kind, on, environments, templates })
+    good.then_some(Channel { kind, on, at_least, environments, templates })
 }
 
 fn kind(keys: ChannelKeys, at: &Path, checker: &mut Checker<'_>) -> Option<ChannelKind> {

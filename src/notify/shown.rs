@@ -30,6 +30,7 @@ fn post(on: &[NotifyEvent]) -> Post {
     let settings = config::Channel {
         kind: ChannelKind::Github(config::GithubComment::PullRequest),
         on: on.iter().copied().collect(),
+        at_least: None,
         environments: Vec::new(),
         templates: indexmap::IndexMap::new(),
     };

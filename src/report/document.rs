@@ -241,6 +241,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .wide { overflow-x: auto; } .wide:focus { outline: 2px solid var(--link); }
 table { border-collapse: collapse; width: 100%; } .facts { width: auto; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+.wide td { min-width: 6.5rem; }
 th { color: var(--soft); font-weight: 600; overflow-wrap: normal; }
 code { background: var(--code); padding: 0 .25rem; border-radius: .2rem; font-size: .9em; }
 pre { background: var(--code); padding: .6rem; overflow-x: auto; } pre code { padding: 0; }

@@ -1,6 +1,7 @@
 //! Whom a run waits for, and what they said, is told by the channels that want it.
 
 use testbed::channels::Channels;
+use testbed::fault::{Action, Answer, Rule};
 
 use super::scene::{Scene, Visit};
 
@@ -55,4 +56,37 @@ fn that_nobody_answered_is_told() {
     let (visit, titles, _) = told(keys, |_| None);
     visit.was_stopped(3, "approval-timed-out", &["nobody answered in time"]);
     assert_eq!(titles, ["✋ Approval needed: api to production", "⌛ Not approved in time: api to production"]);
+}
+
+#[test]
+fn an_issue_is_commented_once_even_where_the_answer_is_lost() {
+    let scene = Scene::without_contract("");
+    let issue = scene.api.issue("ann", "Releases", "What is released", &[], false);
+    let path = format!("/repos/acme/api/issues/{issue}/comments");
+    let lost = scene.github.fault(Rule::on("POST", &path).times(1).act(Action::Disguise(Answer::html(502))));
+    let channels = format!("  log: {{ github: {{ issue: {issue} }}, on: [succeeded] }}\n");
+    let visit = scene.visit(&scene.step_telling(&channels));
+    visit.succeeded();
+    assert_eq!(lost.hits(), 1);
+    let seen = scene.api.issues().into_iter().find(|one| one.number == issue).unwrap();
+    let told = seen.comments.iter().filter(|text| text.contains("Succeeded: api to production")).count();
+    assert_eq!(told, 1, "{seen:#?}");
+    let (how, _) = scene.newest().notification("succeeded", "log").unwrap().delivery.unwrap();
+    assert_eq!(how.name(), "sent");
+}
+
+#[test]
+fn a_comment_that_is_forbidden_names_the_permission_and_changes_nothing() {
+    let scene = Scene::new("");
+    let issue = scene.api.issue("ann", "Releases", "What is released", &[], false);
+    let path = format!("/repos/acme/api/issues/{issue}/comments");
+    let denied = Answer::status(403).header("content-type", "application/json").body(
+        r#"{"message":"Resource not accessible by integration","documentation_url":"https://docs.github.com/rest"}"#,
+    );
+    scene.github.fault(Rule::on("POST", &path).act(Action::Answer(denied)));
+    let channels = format!("  log: {{ github: {{ issue: {issue} }}, on: [succeeded] }}\n");
+    let visit = scene.visit(&scene.step_telling(&channels));
+    visit.succeeded();
+    let warnings = visit.annotations("warning");
+    assert!(warnings.iter().any(|text| text.contains("`log`") && text.contains("issues: write")), "{visit:?}");
 }

@@ -29,6 +29,18 @@ fn whoever_wants_the_event_is_told() {
 }
 
 #[test]
+fn how_bad_it_is_said_to_be_decides_for_channels_that_ask_for_that() {
+    let scene = Scene::new(CHANNELS, "");
+    for (severity, told) in [("low", 0), ("medium", 0), ("high", 1), ("critical", 2)] {
+        assert!(notify(&scene, "recovered", "x").input("severity", severity).run().is_success());
+        assert_eq!(scene.told("/workflows").len(), told, "{severity}");
+    }
+    // A channel that names events is told of those, however bad they are.
+    assert!(notify(&scene, "drift", "x").input("severity", "low").run().is_success());
+    assert_eq!((scene.told("/services").len(), scene.told("/workflows").len()), (1, 2));
+}
+
+#[test]
 fn named_channels_are_told_whatever_they_are_told_else() {
     let scene = Scene::new(CHANNELS, "");
     let finished =

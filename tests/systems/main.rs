@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may give up with a clear message")]
 
+mod announcement;
 mod image_promotion;
 mod lambda;
 mod pages;
