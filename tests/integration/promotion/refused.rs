@@ -144,9 +144,10 @@ fn configurations_that_say_nothing_sensible() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let scene = Scene::new().configured(&one_service("rollback: { while-pending: park }"));
+    let keys = r#"health: { running-digest: true, probes: { api: { url: "https://acme.test/" } } }"#;
+    let scene = Scene::new().configured(&one_service(keys));
     scene.place(&small(1), "acme/api", &["staging"]);
-    is_refused(&scene, &scene.production(), 2, "not-built", &["tidegate.yml:", "while-pending: "]);
+    is_refused(&scene, &scene.production(), 2, "not-built", &["tidegate.yml:", "running-digest: "]);
     assert_eq!(scene.seen(), 0);
 }
 
