@@ -164,6 +164,8 @@ pub fn is_lost(rules: &Rules, window: &[Vec<(Grade, u32)>]) -> bool {
         || longest(&ticks, |tick| tick != Tick::Good) >= rules.consecutive_failures;
     let may_fail = count(Grade::Fail) + u64::from(left) * u64::from(rules.samples) > tolerated
         || trailing(&ticks, |tick| tick == Tick::Bad) + left >= rules.consecutive_failures
+        // It has failed already.
+        || longest(&ticks, |tick| tick == Tick::Bad) >= rules.consecutive_failures
         || rules.slowest.is_some()
         || rules.flapping_fails;
     no_health && !may_fail
@@ -413,6 +415,10 @@ mod tests {
         assert!(!is_lost(&rules, &window("? ?")));
         assert!(is_lost(&rules, &window("? ? ?")));
         assert!(!is_lost(&rules, &window("+ +")));
+        // One that has failed is not lost, however well it goes after that.
+        let lenient = Rules { ticks: 6, consecutive_failures: 2, success_rate: 540, ..rules };
+        assert_eq!(judge(&lenient, &window("- - + + +")).verdict, Some(Health::Unhealthy));
+        assert!(!is_lost(&lenient, &window("- - + + +")));
     }
 
     #[test]
