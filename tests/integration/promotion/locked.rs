@@ -140,15 +140,15 @@ fn of_many_at_once_all_are_in_order() {
     let mut numbers: Vec<&str> = visits.iter().map(|visit| visit.output("sequence")).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, ["1", "2", "3", "4"]);
-    // Each either succeeded or was overtaken; the last one begun is what is there.
+    // Each either succeeded or was overtaken; the one with the last number is what is there.
     let runs = scene.runs();
     for run in &runs {
         let overtaken = run.decisive_fault().is_some_and(|fault| fault.code.name() == "plan-changed");
         assert!(run.state == State::CompletedSuccessfully || overtaken, "{:?}", run.faults);
         assert!(run.lease.is_none());
     }
-    let last = runs.last().unwrap();
-    assert_eq!(last.state, State::CompletedSuccessfully);
+    let last = runs.iter().max_by_key(|run| run.candidates[0].sequence).unwrap();
+    assert_eq!(last.state, State::CompletedSuccessfully, "{:?}", last.faults);
     assert_eq!(scene.tag("acme/api", "production"), last.candidates[0].digest.as_ref().map(ToString::to_string));
     scene.assert_sound();
 }
@@ -160,9 +160,9 @@ fn the_deadline_ends_the_wait() {
     let go_on = standing_still(&scene);
     let first = job(&scene, "1").start();
     until_it_holds(&scene, 0);
-    let second = scene.finish(job(&scene, "2").input("timeout", "2s").start());
+    let second = scene.finish(job(&scene, "2").input("timeout", "5s").start());
     second.was_stopped(1, "deadline-passed", &["is being changed by run", "`timeout`"]);
-    assert!(second.duration < Duration::from_secs(4), "{:?}", second.duration);
+    assert!(second.duration < Duration::from_secs(20), "{:?}", second.duration);
     drop(go_on);
     scene.finish(first).succeeded();
 }
@@ -174,17 +174,17 @@ fn the_deadline_stops_what_was_not_begun_and_nothing_that_was() {
     scene.place(&small(9), "acme/api", &["production"]);
     scene.place(&release(1), "acme/api", &["staging"]);
     let before = scene.snapshot();
-    let slow = scene.here.fault(Rule::on("GET", "/v2/acme/api/blobs/*").act(Action::Delay(Duration::from_secs(20))));
+    let slow = scene.here.fault(Rule::on("GET", "/v2/acme/api/blobs/*").act(Action::Delay(Duration::from_secs(60))));
     let visit = scene.visit(&job(&scene, "1").input("timeout", "1s"));
     visit.was_stopped(1, "deadline-passed", &["the deadline has passed"]);
-    assert!(visit.duration < Duration::from_secs(4), "{:?}", visit.duration);
+    assert!(visit.duration < Duration::from_secs(30), "{:?}", visit.duration);
     assert_eq!(scene.snapshot(), before);
     slow.remove();
     // After it: the tag takes longer than there is time, and is moved, looked at and recorded all the same.
     let rule = Rule::on("PUT|HEAD", "/v2/acme/api/manifests/production").skip(2);
-    let slow = scene.here.fault(rule.act(Action::Delay(Duration::from_millis(2500))));
-    let visit = scene.visit(&job(&scene, "2").input("timeout", "2s"));
-    assert!(slow.hits() >= 2 && visit.duration > Duration::from_secs(4), "{visit:?}");
+    let slow = scene.here.fault(rule.act(Action::Delay(Duration::from_secs(4))));
+    let visit = scene.visit(&job(&scene, "2").input("timeout", "6s"));
+    assert!(slow.hits() >= 2 && visit.duration > Duration::from_secs(7), "{visit:?}");
     visit.succeeded();
     assert_eq!(scene.tag("acme/api", "production").as_deref(), Some(release(1).digest()));
 }
