@@ -103,3 +103,44 @@ fn documents_name_files_that_exist() {
     }
     assert_eq!(missing, Vec::<String>::new());
 }
+
+/// The rooms of ARCHITECTURE.md, from the top to the bottom; those of one line do not know each other.
+const ROOMS: [&[&str]; 8] = [
+    &["action"],
+    &["stages"],
+    &["gates", "checks", "deploy", "migrate", "health", "notify", "report", "export"],
+    &["scan", "signature", "sbom", "aws"],
+    &["github", "registry", "ledger", "ssh"],
+    &["config"],
+    &["http", "process"],
+    &["promotion"],
+];
+
+#[test]
+fn imports_run_one_way() {
+    let level = |room: &str| ROOMS.iter().position(|rooms| rooms.contains(&room));
+    let import = Regex::new(r"\bcrate::([a-z_]+)").unwrap();
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(root().join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let room = path.file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(map.contains(&format!("      {room}/ ")), "{room} is not on the map");
+            assert!(level(&room).is_some(), "{room} has no place");
+        }
+    }
+    for (path, text) in texts() {
+        let Some(room) = path.strip_prefix("src").ok().and_then(|path| path.iter().next()?.to_str()) else { continue };
+        let Some(here) = level(room) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            for import in import.captures_iter(line) {
+                let other = &import[1];
+                if other != room && level(other).is_some_and(|there| there <= here) {
+                    wrong.push(format!("{}:{}: {}", path.display(), number + 1, &import[0]));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
