@@ -1,8 +1,6 @@
 //! The events of a run: the only truth about it.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,82 +15,16 @@ use super::digest::Digest;
 use super::fault::{Code, Exit, Fault};
 use super::gate::GateFinding;
 use super::health::{Health, Phase, Sample, Watched};
-use super::identity::{DeploymentId, RunKey};
+use super::identity::DeploymentId;
 use super::image::Reference;
 use super::migration::Migrations;
+pub use super::opening::{Link, Opening, VisitOpening, WorkflowRun};
+pub use super::operation::Operation;
 use super::plan::{Estimate, Plan};
 use super::stage::Stage;
 use super::state::State;
+pub use super::traffic::Traffic;
 use super::way_back::PassedOver;
-
-/// What the program is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operation {
-    /// Promote candidates into an environment.
-    Promote,
-    /// Show what a promotion would do; change nothing.
-    Plan,
-    /// Put an earlier digest back.
-    Rollback,
-    /// Compare what runs with what should.
-    Verify,
-    /// Settle what interrupted runs left behind.
-    Recover,
-    /// Tell of runs from the ledger.
-    Report,
-    /// Prove that the ledger was not tampered with.
-    Audit,
-    /// Watch a job that waits for an environment's reviewers.
-    Watch,
-    /// Tell people something by the same channels.
-    Notify,
-}
-
-impl Operation {
-    /// All operations.
-    pub const ALL: [Self; 9] = [
-        Self::Promote,
-        Self::Plan,
-        Self::Rollback,
-        Self::Verify,
-        Self::Recover,
-        Self::Report,
-        Self::Audit,
-        Self::Watch,
-        Self::Notify,
-    ];
-
-    /// The name in inputs and events.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Promote => "promote",
-            Self::Plan => "plan",
-            Self::Rollback => "rollback",
-            Self::Verify => "verify",
-            Self::Recover => "recover",
-            Self::Report => "report",
-            Self::Audit => "audit",
-            Self::Watch => "watch",
-            Self::Notify => "notify",
-        }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Operation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|operation| operation.name() == text).ok_or_else(|| text.to_owned())
-    }
-}
 
 /// What a later job is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -137,136 +69,6 @@ pub struct Record {
     pub event: Event,
 }
 
-/// Where a run came from in GitHub Actions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct WorkflowRun {
-    /// `GITHUB_RUN_ID`.
-    pub run_id: String,
-    /// The workflow's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<String>,
-    /// The event that started it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<String>,
-    /// The address of the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-/// A pointer to an event of another run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Link {
-    /// The other run.
-    pub run: DeploymentId,
-    /// The event's place there.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: String,
-}
-
-/// The first event of a run: what was asked for, by whom, from where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Opening {
-    /// Which executions belong to this run; none on a command line, where each is a run of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<RunKey>,
-    /// The repository that the run belongs to (`owner/name`), or `local`. Sequence numbers, leases and history are kept
-    /// apart by it.
-    pub scope: String,
-    /// What was asked for.
-    pub operation: Operation,
-    /// The target environment.
-    pub environment: String,
-    /// The services, in order.
-    pub services: Vec<String>,
-    /// Who asked.
-    pub requestor: String,
-    /// Who GitHub says started it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub actor: Option<String>,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Free text for templates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    /// Values for templates.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub variables: BTreeMap<String, String>,
-    /// The commit of the job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// The Git reference of the job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub git_ref: Option<String>,
-    /// The workflow run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<WorkflowRun>,
-    /// The configuration's path; none where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub configuration: Option<String>,
-    /// The last event of the run before in this environment, as it was when this run began: ties the chains together, so
-    /// that a run cannot vanish between two others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predecessor: Option<Link>,
-    /// The run that this one takes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rolls_back: Option<DeploymentId>,
-    /// This program's version.
-    pub version: String,
-}
-
-#[cfg(test)]
-impl Opening {
-    /// An opening as a small run would have it.
-    pub(crate) fn invented() -> Self {
-        Self {
-            key: None,
-            scope: "acme/api".to_owned(),
-            operation: Operation::Promote,
-            environment: "production".to_owned(),
-            services: vec!["api".to_owned()],
-            requestor: "octocat".to_owned(),
-            actor: None,
-            reason: None,
-            mode: None,
-            variables: BTreeMap::new(),
-            commit: None,
-            git_ref: None,
-            workflow: None,
-            configuration: None,
-            predecessor: None,
-            rolls_back: None,
-            version: "0".to_owned(),
-        }
-    }
-}
-
-/// The beginning of one execution on a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct VisitOpening {
-    /// The number of the visit, from 1.
-    pub number: u64,
-    /// `GITHUB_RUN_ATTEMPT`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<String>,
-    /// `GITHUB_JOB`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<String>,
-    /// The stage after which the visit is to end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Stage>,
-    /// Whether failed checks are to be overruled.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub force: bool,
-    /// Gates that are to be passed over.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overrides: Vec<String>,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
 /// How a stage ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -297,57 +99,6 @@ impl Conclusion {
     #[must_use]
     pub const fn lets_go_on(self) -> bool {
         matches!(self, Self::Done | Self::Skipped)
-    }
-}
-
-/// What was sent and received, counted by what it was for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Traffic {
-    /// HTTP requests by class: those to registries by what they were for, those to GitHub by resource
-    /// (`github/checks`).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub requests: BTreeMap<String, u64>,
-    /// Bytes of bodies received.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub received: u64,
-    /// Bytes of bodies sent.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub sent: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl Traffic {
-    /// Adds another count to this one.
-    pub fn add(&mut self, other: &Self) {
-        for (class, count) in &other.requests {
-            *self.requests.entry(class.clone()).or_default() += count;
-        }
-        self.received += other.received;
-        self.sent += other.sent;
-    }
-
-    /// What came since an earlier count.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        let requests = self.requests.iter().filter_map(|(class, count)| {
-            let more = count.saturating_sub(earlier.requests.get(class).copied().unwrap_or_default());
-            (more > 0).then(|| (class.clone(), more))
-        });
-        Self {
-            requests: requests.collect(),
-            received: self.received.saturating_sub(earlier.received),
-            sent: self.sent.saturating_sub(earlier.sent),
-        }
-    }
-
-    /// All requests together.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.requests.values().sum()
     }
 }
 

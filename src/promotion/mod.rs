@@ -21,6 +21,8 @@ pub mod login;
 pub mod marker;
 pub mod migration;
 pub mod next;
+pub mod opening;
+pub mod operation;
 pub mod plan;
 pub mod required_checks;
 pub mod retry;
@@ -30,6 +32,7 @@ pub mod stage;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod stories;
+pub mod traffic;
 pub mod untrusted;
 pub mod way_back;
 pub mod window;
