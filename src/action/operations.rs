@@ -132,9 +132,7 @@ pub(super) fn described(desk: &Desk) -> Result<(Request, Target, Option<Configur
     let configuration = Configuration::load(&configuration_path(desk))?;
     let path = desk.inputs.config.as_deref().unwrap_or(DEFAULT_CONFIG);
     let target = Target::configured(&request, &configuration, path)?;
-    if let Ok(text) = std::fs::read_to_string(configuration_path(desk)) {
-        request.files.insert(path.to_owned(), text);
-    }
+    request.files.insert(path.to_owned(), configuration.text().to_owned());
     Ok((request, target, Some(configuration)))
 }
 

@@ -85,7 +85,7 @@ pub const INPUTS: &[Input] = &[
         "Stop after this stage and leave the run to a later job: `conditions`, `approval`, `validation`, `copy`, `migration`, `deployment` or `verification`.",
     ),
     input("requestor", Kind::Text, "", "Who asks for it. Default: the actor."),
-    input("reason", Kind::Text, "", "Why. Needed by `force` and `override`."),
+    input("reason", Kind::Text, "", "Why. Needed by `force`, `override` and a rollback by hand."),
     input("mode", Kind::Text, "", "Free text for templates, as `{{ mode }}`."),
     input("variables", Kind::Pairs, "", "`name=value` lines for templates, as `{{ vars.name }}`."),
     input("confirm", Kind::Text, "", "Must be `ROLLBACK` for a rollback by hand."),

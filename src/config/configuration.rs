@@ -172,6 +172,12 @@ impl Configuration {
         })
     }
 
+    /// Its text, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.source.text()
+    }
+
     /// The services, in the order of the file.
     #[must_use]
     pub const fn services(&self) -> &IndexMap<String, Service> {

@@ -86,6 +86,11 @@ impl Source {
         Self { file, text, format: if json { Format::Json } else { Format::Yaml } }
     }
 
+    /// The text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The text as a tree.
     ///
     /// # Errors

@@ -13,7 +13,6 @@ use super::target::Target;
 use super::targets;
 use super::work::Work;
 use crate::config::{Rollback, WhilePending};
-use crate::ledger::Filter;
 use crate::pace;
 use crate::promotion::digest::Digest;
 use crate::promotion::event::{Event, Operation};
@@ -22,9 +21,6 @@ use crate::promotion::health::Grade;
 use crate::promotion::run::AskedBack;
 use crate::promotion::stage::Stage;
 use crate::promotion::state::State;
-
-/// How far back it is looked for later runs, in services of runs.
-const LOOKED_AT: u32 = 200;
 
 /// What came of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,22 +165,11 @@ async fn look(work: &mut Work<'_>, asked: &AskedBack) -> Result<Sight, Fault> {
 
 /// What later runs have left of all our services, where each of them has ended well.
 async fn later(work: &Work<'_>, asked: &AskedBack) -> Result<Option<BTreeMap<String, Digest>>, Fault> {
-    let run = work.visit.run();
-    let filter = Filter {
-        scope: Some(run.opening.scope.clone()),
-        environment: Some(run.opening.environment.clone()),
-        limit: Some(LOOKED_AT),
-        ..Filter::default()
-    };
-    let past = work.visit.ledger().past(&filter).await?;
     let mut to = BTreeMap::new();
-    for service in &run.opening.services {
+    for service in &work.visit.run().opening.services {
+        let past = work.past(service).await?;
         let good = past.iter().find(|one| {
-            one.service == *service
-                && one.run != run.id
-                && one.opened_at >= asked.at
-                && one.changed_the_world
-                && one.state == State::CompletedSuccessfully
+            one.opened_at >= asked.at && one.changed_the_world && one.state == State::CompletedSuccessfully
         });
         let Some(good) = good else { return Ok(None) };
         to.extend(good.digest.clone().map(|digest| (service.clone(), digest)));
