@@ -122,6 +122,8 @@ fn request_of(desk: &Desk, run: &Run) -> Request {
         reason: opening.reason.clone(),
         mode: opening.mode.clone(),
         variables: opening.variables.clone(),
+        // What was forced when people were asked is forced when they have answered.
+        force: desk.request.force || run.visits.iter().any(|visit| visit.opening.force),
         files: run.files.clone(),
         job,
         ..desk.request.clone()

@@ -12,6 +12,7 @@ use crate::export::artifact::Artifacts;
 use crate::export::otlp::Collector;
 use crate::export::storage::Archive;
 use crate::ledger::chain::Entry;
+use crate::promotion::event::Record;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::retry::RetryPolicy;
 use crate::promotion::run::Run;
@@ -52,8 +53,7 @@ impl Exports {
     }
 
     /// Sends what there is of a run. What cannot be sent is told, and changes nothing.
-    pub(super) async fn send(&self, desk: &Desk, run: &Run) {
-        let records = desk.witness.records();
+    pub(super) async fn send(&self, desk: &Desk, run: &Run, records: &[Record]) {
         let trail: Vec<Entry> = records.iter().filter(|record| record.run == run.id).map(Entry::from).collect();
         let items: Vec<Item> = match Files::contents(run, &trail, super::usage::usage()) {
             Ok(contents) => contents

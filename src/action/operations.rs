@@ -88,7 +88,14 @@ async fn promote(
     let ledger = book.ready(desk).await?;
     let run = stages::promote(request, target, &tools, Arc::clone(&ledger), audience).await?;
     let run = with_spool(desk, book, ledger.as_ref(), run).await;
-    exports.send(desk, &run).await;
+    exports.send(desk, &run, &desk.witness.records()).await;
+    // What takes back is a run of its own, with a trail of its own.
+    if let Some(other) = &run.rollback.run
+        && let Ok(records) = ledger.load(other).await
+        && let Ok(back) = Run::fold(&records)
+    {
+        exports.send(desk, &back, &records).await;
+    }
     Ok(Ended::of(run))
 }
 
@@ -189,9 +196,13 @@ async fn recover(desk: &Desk, book: &Book) -> Result<Ended, Fault> {
             Err(fault) => format!("left as it is: {fault}"),
         };
         text.push_str(&format!("run {run}, which waits for people, was looked after, and is {what}\n"));
-        if let Err(fault) = one {
-            ended.exit = Exit::Failed;
-            ended.fault.get_or_insert_with(|| fault.clone());
+        match one {
+            Ok(one) if ended.exit == Exit::Done => ended.exit = one.exit,
+            Ok(_) => {}
+            Err(fault) => {
+                ended.exit = Exit::Failed;
+                ended.fault.get_or_insert_with(|| fault.clone());
+            }
         }
     }
     Ok(ended)

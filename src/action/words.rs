@@ -48,8 +48,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// A time ago, or a day or time in UTC.
 pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
-        let ago = TimeDelta::from_std(ago).map_err(|_| format!("`{text}` is too long ago"))?;
-        return Ok(Utc::now() - ago);
+        let then = TimeDelta::from_std(ago).ok().and_then(|ago| Utc::now().checked_sub_signed(ago));
+        return then.ok_or_else(|| format!("`{text}` is too long ago"));
     }
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
     day.map(|time| time.and_utc())

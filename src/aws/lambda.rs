@@ -381,7 +381,9 @@ impl Lambda {
     /// What AWS says, or that it says nothing.
     pub async fn invoke(&self, name: &str, version: Option<&str>, payload: &Value) -> Result<Invoked, AwsError> {
         let query: Vec<(&str, &str)> = version.map(|version| ("Qualifier", version)).into_iter().collect();
-        let answer = self.send(Method::POST, self.url(&[name, "invocations"], &query), Some(payload)).await?;
+        // It may do something: what has perhaps begun is not begun again.
+        let url = self.url(&[name, "invocations"], &query);
+        let answer = self.send(Method::POST, url, Some(payload), Again::UnlessBegun).await?;
         let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         Ok(Invoked { error: answer.error, body })
     }
@@ -403,7 +405,7 @@ impl Lambda {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, url: Url, body: Option<&Value>) -> Result<T, AwsError> {
-        let answer = self.send(method, url, body).await?;
+        let answer = self.send(method, url, body, Again::Always).await?;
         serde_json::from_slice(&answer.body).map_err(|error| {
             let beginning = String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]).into_owned();
             AwsError::Nonsense(format!("the answer is not its API's ({error}): {}", line(&beginning, 200)))
@@ -412,14 +414,17 @@ impl Lambda {
 
     /// Sends until it is answered. Every change names the revision that it is about, or comes to the same when it is
     /// repeated; so it may be.
-    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Answer, AwsError> {
+    async fn send(&self, method: Method, url: Url, body: Option<&Value>, again: Again) -> Result<Answer, AwsError> {
         let mut tried = Vec::new();
         let mut attempt = 1;
         loop {
             let (why, after) = match self.once(&method, &url, body).await {
                 Ok(answer) => return Ok(answer),
                 Err(Passing::No(error)) => return Err(error),
-                Err(Passing::Yes { why, after }) => (why, after),
+                Err(Passing::Yes { why, begun: true, .. }) if again == Again::UnlessBegun => {
+                    return Err(AwsError::Away { why, tried });
+                }
+                Err(Passing::Yes { why, after, .. }) => (why, after),
             };
             let Some(wait) = self.retry.wait(attempt, RetryClass::Passing { after }, rand::random()) else {
                 return Err(AwsError::Away { why, tried });
@@ -433,10 +438,13 @@ impl Lambda {
     async fn once(&self, method: &Method, url: &Url, body: Option<&Value>) -> Result<Answer, Passing> {
         let own = |fault: Fault| Passing::No(AwsError::Own(Box::new(fault)));
         let request = self.signed(method, url, body).await.map_err(own)?;
-        let passing = |why: String, after| Passing::Yes { why, after };
+        let passing = |why: String, after| Passing::Yes { why, after, begun: true };
         let sent = async {
-            let answer =
-                stack::execute(&self.client, request).await.map_err(|error| passing(error.to_string(), None))?;
+            let answer = stack::execute(&self.client, request).await.map_err(|error| Passing::Yes {
+                why: error.to_string(),
+                after: None,
+                begun: !error.is_connect(),
+            })?;
             let status = answer.status();
             let header =
                 |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
@@ -455,7 +463,8 @@ impl Lambda {
             // A conflict is an update that is still under way.
             let passes = status.is_server_error() || status.as_u16() == 429 || kind == "ResourceConflictException";
             if passes {
-                return Err(passing(format!("{kind} ({}): {message}", status.as_u16()), after));
+                let why = format!("{kind} ({}): {message}", status.as_u16());
+                return Err(Passing::Yes { why, after, begun: status.is_server_error() });
             }
             Err(Passing::No(AwsError::Refused { status: status.as_u16(), kind, message }))
         };
@@ -505,8 +514,22 @@ impl Lambda {
     }
 }
 
+/// When a request is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Whenever what failed may pass.
+    Always,
+    /// Only where it is known that nothing has begun.
+    UnlessBegun,
+}
+
 /// Whether what failed may pass.
 enum Passing {
-    Yes { why: String, after: Option<Duration> },
+    Yes {
+        why: String,
+        after: Option<Duration>,
+        /// Whether what was asked for may have begun.
+        begun: bool,
+    },
     No(AwsError),
 }

@@ -27,7 +27,7 @@ words! {
     pub enum WhilePending {
         /// It waits, and holds its runner.
         Wait = "wait",
-        /// It ends, and a workflow on `issue_comment` goes on with it. The ledger must outlive the job.
+        /// It ends, and a later job goes on with it. The ledger must outlive the job.
         Park = "park",
     }
 }

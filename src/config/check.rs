@@ -145,11 +145,6 @@ impl<'s> Checker<'s> {
         }
     }
 
-    /// The file.
-    pub(super) const fn source(&self) -> &Arc<Source> {
-        self.source
-    }
-
     /// Checks something whose values below `base` were overridden by those below `over`.
     pub(super) fn overlaid<T>(&mut self, base: Path, over: Path, check: impl FnOnce(&mut Self) -> T) -> T {
         self.overlay = Some(Overlay { base, over });

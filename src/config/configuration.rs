@@ -163,7 +163,7 @@ impl Configuration {
         let raw: RawConfiguration = decode(&tree, &Path::default()).map_err(|problem| source.locate(problem))?;
         let source = Arc::new(source);
         let mut checker = Checker::new(&source, &tree);
-        let checked = whole::check(&raw, &tree, &mut checker).map(|parts| Self { source: Arc::clone(&source), parts });
+        let checked = whole::check(&raw, &mut checker).map(|parts| Self { source: Arc::clone(&source), parts });
         checker.finish()?;
         checked.ok_or_else(|| {
             // Every refusal notes a problem: without one, something here forgot to.

@@ -22,7 +22,6 @@ use super::section::{Key, section};
 use super::source::Source;
 use super::template::{Filled, ImageTag, In, Naming, SourceTag, Template};
 use super::tree::Tree;
-use super::unbuilt::Written;
 use super::validate::{Profile, RawValidate, Validate};
 use crate::promotion::image::Reference;
 
@@ -135,8 +134,6 @@ pub struct Environment {
     /// Where each comes from, where that is known without the run.
     pub(super) sources: BTreeMap<String, Reference>,
     pub(super) secrets: Vec<Secret>,
-    pub(super) written: Vec<Written>,
-    pub(super) source: Arc<Source>,
 }
 
 impl Environment {
@@ -162,8 +159,6 @@ impl Environment {
             targets: BTreeMap::new(),
             sources: BTreeMap::new(),
             secrets: Vec::new(),
-            written: Vec::new(),
-            source,
         }
     }
 

@@ -37,11 +37,11 @@ section! {
         default(Vec::new()) smoke: RawSmoke => Vec<SmokeStep>,
         /// Watching it.
         optional monitor: RawMonitor => Monitor,
-        /// Whether the probes are asked before the deployment as well, so that an outage that was there already is not
-        /// blamed on it. Default: true.
+        /// Whether the probes are asked before the deployment as well, and the smoke test once, so that an outage that
+        /// was there already is not blamed on it. Default: true.
         default(true) baseline: bool,
-        /// Whether the digest that runs, as the driver tells it, must be the promoted one. Default: true where the
-        /// driver can tell.
+        /// Whether what runs, as the driver tells it, must be what was promoted: asked with the probes, once in each tick.
+        /// Default: true where the driver can tell.
         optional running_digest: bool,
     }
 }
@@ -49,28 +49,38 @@ section! {
 /// How often something is tried.
 pub(super) type Retries = Whole<1, 100>;
 
+/// What is asked beside the probes, by the names that samples give it.
+const TAKEN: [&str; 2] = ["smoke", "running-digest"];
+
 fn health(health: Health, _: &[String], at: &Path, checker: &mut Checker<'_>) -> Option<Health> {
     let mut good = true;
     if health.timeout > health.deadline {
         checker.problem(&at.key("timeout"), "is longer than `deadline`", "wait less long, or raise `deadline`");
         good = false;
     }
-    if health.probes.is_empty() {
+    for name in TAKEN.iter().filter(|name| health.probes.contains_key(**name)) {
+        let message = format!("`{name}` is what another question is called");
+        checker.key_problem(&at.keys(["probes", name]), message, "give the probe another name");
+        good = false;
+    }
+    let tells = health.running_digest == Some(true);
+    if !tells && !health.probes.values().any(|probe| probe.critical) {
         for (key, asked) in [("monitor", health.monitor.is_some()), ("readiness", health.readiness.is_some())] {
             if asked {
-                checker.key_problem(&at.key(key), "has nothing to ask: there are no probes", "add `probes`");
+                checker.key_problem(&at.key(key), "has nothing to go by: no probe is critical", "add one that is");
                 good = false;
             }
         }
     }
     if let Some(readiness) = &health.readiness
         && readiness.identity
+        && !tells
         && !health.probes.is_empty()
-        && !health.probes.values().any(|probe: &Probe| probe.identity.is_some())
+        && !health.probes.values().any(|probe: &Probe| probe.critical && probe.identity.is_some())
     {
         checker.key_problem(
             &at.key("readiness"),
-            "waits for answers of the new version, and no probe has an `identity` to tell it by",
+            "waits for answers of the new version, and no critical probe has an `identity` to tell it by",
             "give a probe an `identity`, or set `identity: false`",
         );
         good = false;

@@ -14,7 +14,7 @@
 //! | `secret_reader` | what the secrets' names stand for |
 //! | the others, one for each section | the model |
 //! | `whole` | what only shows when all of it is there |
-//! | `schema`, `unbuilt` | the JSON schema; keys whose feature does not exist yet |
+//! | `schema` | the JSON schema |
 //!
 //! The types of the checked model mirror the file: a key `fail-on` is a field `fail_on`, a choice of keys is an enum.
 
@@ -56,7 +56,6 @@ mod suggest;
 mod template;
 mod time;
 mod tree;
-mod unbuilt;
 mod validate;
 mod value;
 mod whole;
@@ -96,7 +95,6 @@ pub use self::size::{InvalidSize, Percent, Size};
 pub use self::ssh::Ssh;
 pub use self::template::{RenderError, Template};
 pub use self::time::{WeekMinute, WeeklyWindow, Zone};
-pub use self::unbuilt::unbuilt;
 pub use self::validate::{
     Age, CheckName, CheckSeverity, CommandPolicy, LayerLimits, Layers, MetadataField, Policy, Profile, Sbom,
     SbomFormat, SizeLimits, User, Validate,

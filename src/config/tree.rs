@@ -82,19 +82,6 @@ impl Tree {
     pub(super) fn is_container(&self) -> bool {
         matches!(self, Self::List(_) | Self::Map(_))
     }
-
-    /// Calls `leaf` with each value below that holds no other, and its path: scalars, empty mappings, empty lists.
-    pub(super) fn leaves<'t>(&'t self, at: &Path, leaf: &mut impl FnMut(&Path, &'t Self)) {
-        match self {
-            Self::Map(entries) if entries.is_empty() => leaf(at, self),
-            Self::List(items) if items.is_empty() => leaf(at, self),
-            Self::Map(entries) => {
-                entries.iter().for_each(|(key, value)| value.leaves(&at.key(key.as_str()), leaf));
-            }
-            Self::List(items) => items.iter().enumerate().for_each(|(place, item)| item.leaves(&at.index(place), leaf)),
-            scalar => leaf(at, scalar),
-        }
-    }
 }
 
 /// Why a file cannot be taken in.

@@ -2,12 +2,12 @@
 //! a target that must not be its own source.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::check::{Check as _, Checker, Merge as _};
 use super::configuration::{Parts, RawConfiguration, Service};
+use super::deploy::Driver;
 use super::environment::{Environment, RawSettings, Settings};
 use super::image::invalid;
 use super::literal::{NotOne, literal};
@@ -16,8 +16,6 @@ use super::path::{Path, shortened};
 use super::section::Key;
 use super::suggest;
 use super::template::Template;
-use super::tree::Tree;
-use super::unbuilt::Written;
 use crate::promotion::fault::Code;
 use crate::promotion::image::{InvalidReference, Reference, Repository, Tag};
 
@@ -28,7 +26,7 @@ const MAX_SERVICES: usize = 500;
 const MAX_ENVIRONMENTS: usize = 100;
 
 /// Checks it all. `None` where something is wrong; the checker then has all that is.
-pub(super) fn check(raw: &RawConfiguration, tree: &Tree, checker: &mut Checker<'_>) -> Option<Parts> {
+pub(super) fn check(raw: &RawConfiguration, checker: &mut Checker<'_>) -> Option<Parts> {
     let top = Path::default();
     for (key, count, most) in [
         ("services", raw.services.0.as_ref().map(|services| services.0.len()), MAX_SERVICES),
@@ -78,13 +76,8 @@ pub(super) fn check(raw: &RawConfiguration, tree: &Tree, checker: &mut Checker<'
     origins(raw, &services, &environments, checker);
     places(&services, &mut environments, checker);
     channels(raw, &environments, checker);
+    tellers(&services, &environments, checker);
     let notify = notify?;
-    for environment in environments.values_mut() {
-        let told =
-            notify.iter().filter(|(_, channel)| channel.covers(environment.name())).map(|(name, _)| name.as_str());
-        let told: Vec<&str> = told.collect();
-        environment.written.extend(written(tree, environment.name(), &services, &told));
-    }
     complete.then_some(Parts {
         services,
         environments,
@@ -144,29 +137,7 @@ fn environment(
         targets: BTreeMap::new(),
         sources: BTreeMap::new(),
         secrets,
-        written: Vec::new(),
-        source: Arc::clone(checker.source()),
     })
-}
-
-/// What somebody wrote that matters for an environment.
-fn written(tree: &Tree, environment: &str, services: &IndexMap<String, Service>, channels: &[&str]) -> Vec<Written> {
-    let top = Path::default();
-    let mut all = Vec::new();
-    Written::below(tree, &base_path(environment), 2, None, &mut all);
-    for key in ["retry", "insecure-registries", "registries", "audit", "github"] {
-        Written::below(tree, &top.key(key), 0, None, &mut all);
-    }
-    for channel in channels {
-        Written::below(tree, &top.keys(["notify", channel]), 0, None, &mut all);
-    }
-    for service in services.keys() {
-        for key in ["image", "needs"] {
-            Written::below(tree, &top.keys(["services", service, key]), 0, Some(service), &mut all);
-        }
-        Written::below(tree, &override_path(service, environment), 4, Some(service), &mut all);
-    }
-    all
 }
 
 /// Checks what services say of each other and of environments.
@@ -392,6 +363,37 @@ fn channels(raw: &RawConfiguration, environments: &IndexMap<String, Environment>
                 let at = Path::default().keys(["notify", name, "environments"]).index(place);
                 checker.problem(&at, format!("there is no environment `{}`", shortened(environment)), fix);
             }
+        }
+    }
+}
+
+/// Checks that somebody can tell which digest runs, where that is asked for.
+fn tellers(
+    services: &IndexMap<String, Service>,
+    environments: &IndexMap<String, Environment>,
+    checker: &mut Checker<'_>,
+) {
+    for (name, environment) in environments {
+        for service in services.keys() {
+            let settings = environment.for_service(service);
+            let asked = settings.health.as_ref().is_some_and(|health| health.running_digest == Some(true));
+            if !asked || settings.deploy.as_ref().is_some_and(Driver::tells_what_runs) {
+                continue;
+            }
+            let (why, fix) = match &settings.deploy {
+                None => ("nothing deploys it".to_owned(), "delete it for this service, or add `deploy`"),
+                Some(Driver::Workflow(_)) => {
+                    ("a workflow does not tell it".to_owned(), "give a probe an `identity` instead")
+                }
+                Some(driver) => (
+                    format!("`deploy.{}` has no `running`", driver.name()),
+                    "add `running`, or give a probe an `identity`",
+                ),
+            };
+            in_settings(name, Some(service), checker, |base, checker| {
+                let message = format!("what runs of `{service}` cannot be told: {why}");
+                checker.key_problem(&base.keys(["health", "running-digest"]), message, fix);
+            });
         }
     }
 }

@@ -208,9 +208,10 @@ impl Lambda {
         let payload = self.secrets.fill_json(payload, &order.values).map_err(fill_fault)?;
         let answer =
             self.api.invoke(&names.function, version, &payload).await.map_err(|error| error.fault(&names.function))?;
-        let shown = self.secrets.redact(&line(&answer.body.to_string(), 300));
+        let shown = line(&self.secrets.redact(&answer.body.to_string()), 300);
         log.say(&format!("invoked: {shown}"));
         let failed = |why: String| {
+            let why = self.secrets.redact(&why);
             let fault =
                 Fault::new(Code::DeploymentFailed, format!("the new code of {} {why}: {shown}", names.function));
             fault.with_fix("see the function's logs in CloudWatch; no traffic goes to it where there is an alias")
@@ -371,12 +372,14 @@ impl Driver for Lambda {
     async fn roll_back(&self, order: &Order, log: &Log) -> Result<Begun, Setback> {
         let names = self.names(order).map_err(Setback::Untouched)?;
         let named = order.release.version.clone().filter(|version| version.parse::<u64>().is_ok());
-        let version = match (&names.alias, named, &order.release.digest) {
-            (Some(_), Some(version), _) => Some(version),
-            (Some(_), None, Some(digest)) => {
-                self.version_of(&names.function, digest).await.map_err(Setback::Untouched)?
+        let version = match (&names.alias, &order.release.digest) {
+            // The digest is the name: the version may be what an image's label says.
+            (Some(_), Some(digest)) => {
+                let found = self.version_of(&names.function, digest).await.map_err(Setback::Untouched)?;
+                found.or(named.filter(|_| order.release.image.is_none()))
             }
-            _ => None,
+            (Some(_), None) => named,
+            (None, _) => None,
         };
         if let Some(version) = version {
             self.move_alias(&names, &version, true, log).await?;

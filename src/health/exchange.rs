@@ -156,6 +156,7 @@ pub(super) struct Expected {
     headers: Vec<(String, String)>,
     body: Vec<(JsonPath, Value)>,
     pattern: Option<Pattern>,
+    values: Values,
 }
 
 impl Expected {
@@ -170,6 +171,7 @@ impl Expected {
             headers: headers.collect::<Result<_, Fault>>()?,
             body: body.collect::<Result<_, Fault>>()?,
             pattern: expect.pattern.clone(),
+            values: values.clone(),
         })
     }
 
@@ -191,7 +193,7 @@ impl Expected {
         for (name, wanted) in &self.headers {
             let found = answer.headers.get(name).and_then(|value| value.to_str().ok());
             if found != Some(wanted.as_str()) {
-                return Err(differs(&format!("the header {name}"), found, wanted));
+                return Err(self.differs(&format!("the header {name}"), found, wanted));
             }
         }
         if let Some(pattern) = &self.pattern
@@ -207,18 +209,18 @@ impl Expected {
             let found = path.path().query(&json).all();
             if !found.contains(&wanted) {
                 let found = found.first().map(ToString::to_string);
-                return Err(differs(path.as_str(), found.as_deref(), &wanted.to_string()));
+                return Err(self.differs(path.as_str(), found.as_deref(), &wanted.to_string()));
             }
         }
         Ok(())
     }
-}
 
-/// Something is not what it should be.
-pub(super) fn differs(what: &str, found: Option<&str>, wanted: &str) -> Miss {
-    let cut = |text: &str| text.chars().take(SHOWN).collect::<String>();
-    let found = found.map_or_else(|| "missing".to_owned(), |text| format!("`{}`", cut(text)));
-    Miss::Failed(format!("{what} is {found}, and `{}` is wanted", cut(wanted)))
+    /// Something is not what it should be.
+    pub(super) fn differs(&self, what: &str, found: Option<&str>, wanted: &str) -> Miss {
+        let shown = |text: &str| self.values.hidden(text).chars().take(SHOWN).collect::<String>();
+        let found = found.map_or_else(|| "missing".to_owned(), |text| format!("`{}`", shown(text)));
+        Miss::Failed(format!("{what} is {found}, and `{}` is wanted", shown(wanted)))
+    }
 }
 
 /// An answer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::exchange::{Answered, Expected, Filled, client, differs, exchange};
+use super::exchange::{Answered, Expected, Filled, client, exchange};
 use super::{Good, Miss, Question, Values};
 use crate::config::{HttpProbe, IdentityPlace, ProbeIdentity};
 use crate::promotion::fault::Fault;
@@ -40,7 +40,7 @@ impl Http {
                 if found == Some(wanted) {
                     Ok(())
                 } else {
-                    Err(other_version(&format!("the header {name}"), found, wanted))
+                    Err(self.other_version(&format!("the header {name}"), found, wanted))
                 }
             }
             Some((IdentityPlace::Json(path), wanted)) => {
@@ -51,16 +51,16 @@ impl Http {
                 if texts.iter().any(|text| text == wanted) {
                     return Ok(());
                 }
-                Err(other_version(path.as_str(), texts.first().map(String::as_str), wanted))
+                Err(self.other_version(path.as_str(), texts.first().map(String::as_str), wanted))
             }
         }
     }
-}
 
-fn other_version(place: &str, found: Option<&str>, wanted: &str) -> Miss {
-    match differs(place, found, wanted) {
-        Miss::Failed(text) => Miss::Failed(format!("another version answers: {text}")),
-        other => other,
+    fn other_version(&self, place: &str, found: Option<&str>, wanted: &str) -> Miss {
+        match self.expected.differs(place, found, wanted) {
+            Miss::Failed(text) => Miss::Failed(format!("another version answers: {text}")),
+            other => other,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Lambda {
     qualifier: Option<String>,
     payload: Value,
     expect: Vec<(JsonPath, Value)>,
+    values: Values,
 }
 
 impl Lambda {
@@ -44,6 +45,7 @@ impl Lambda {
             qualifier: probe.qualifier.as_ref().map(|template| values.render(template)).transpose()?,
             payload: probe.payload.as_ref().map(fill).transpose()?.unwrap_or_else(|| json!({})),
             expect: expect.collect::<Result<_, Fault>>()?,
+            values: values.clone(),
         })
     }
 }
@@ -53,12 +55,13 @@ impl Question for Lambda {
     async fn ask(&self, _: bool) -> Result<Good, Miss> {
         let answer = self.api.invoke(&self.function, self.qualifier.as_deref(), &self.payload).await;
         let answer = answer.map_err(|error| miss(error, &self.function))?;
-        let shown = line(&answer.body.to_string(), SHOWN);
+        let shown = line(&self.values.hidden(&answer.body.to_string()), SHOWN);
         if let Some(error) = answer.error {
             return Err(Miss::Failed(format!("the function fails ({}): {shown}", line(&error, 60))));
         }
         for (path, wanted) in &self.expect {
             if !path.path().query(&answer.body).iter().any(|found| **found == *wanted) {
+                let wanted = line(&self.values.hidden(&wanted.to_string()), SHOWN);
                 return Err(Miss::Failed(format!("{} is not {wanted}: {shown}", path.as_str())));
             }
         }

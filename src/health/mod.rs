@@ -8,6 +8,7 @@
 //! | `lambda` | a function that is invoked |
 //! | `command` | a program that ends with 0 |
 //! | `smoke` | several requests, one after the other |
+//! | `running` | who deploys it, what runs |
 //!
 //! A probe is filled in once ([`prepare`]): a secret that is missing is noticed before anything was changed. An answer
 //! that is wrong is a failure of what was deployed; a question that could not be asked is an error of ours, and the two
@@ -21,6 +22,7 @@ mod http;
 mod lambda;
 mod postgres;
 mod redis;
+mod running;
 mod smoke;
 mod tcp;
 mod tls;
@@ -32,12 +34,19 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::time::Instant;
 
+pub use self::running::{Teller, Wanted};
 use crate::config::{FillError, Health, Probe, ProbeKind, RenderError, SecretReader, SmokeStep, Template};
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::health::{Grade, Sample};
 
 /// The most that is kept of why an answer was not good.
 const NOTE: usize = 300;
+
+/// What is captured and shorter than this is no secret, and hiding it would hide words of other texts.
+const GUESSABLE: usize = 8;
+
+/// The least time that who deploys it has to tell what runs: there may be several hosts to ask.
+const TO_TELL: Duration = Duration::from_secs(30);
 
 /// What templates may use, and where secrets are found.
 #[derive(Debug, Clone)]
@@ -51,6 +60,14 @@ pub struct Values {
 impl Values {
     fn render(&self, template: &Template) -> Result<String, Fault> {
         template.render(&self.run).map_err(|error| unrendered(&error))
+    }
+
+    /// What may be shown of a text: nothing of secrets, and nothing of what was captured, which may be a session or a
+    /// token. What is cut is cut afterwards: a part would not be known again.
+    fn hidden(&self, text: &str) -> String {
+        let captured = self.run.get("captured").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
+        let told = captured.filter_map(Value::as_str).filter(|value| value.len() >= GUESSABLE);
+        told.fold(self.secrets.redact(text), |text, value| text.replace(value, "***"))
     }
 }
 
@@ -178,6 +195,29 @@ pub fn prepare_smoke(name: String, steps: &[SmokeStep], health: &Health, values:
         secrets: values.secrets.clone(),
         question: Box::new(question),
     })
+}
+
+/// Makes a probe of somebody who can tell what runs: once in each tick, and never of what ran before.
+pub fn prepare_running(
+    name: String,
+    teller: Box<dyn Teller>,
+    wanted: Wanted,
+    health: &Health,
+    secrets: &SecretReader,
+) -> Prepared {
+    let patience = health.timeout.max(TO_TELL);
+    Prepared {
+        name,
+        critical: true,
+        samples: Some(1),
+        retries: health.retries,
+        interval: health.interval,
+        timeout: patience + Duration::from_secs(1),
+        deadline: health.deadline,
+        latency: None,
+        secrets: secrets.clone(),
+        question: Box::new(running::RunningDigest { teller, wanted, patience }),
+    }
 }
 
 impl Prepared {

@@ -23,7 +23,9 @@ impl Smoke {
     pub(super) fn new(steps: &[SmokeStep], timeout: Duration, values: &Values) -> Result<Self, Fault> {
         let captured: BTreeSet<&String> = steps.iter().flat_map(|step| step.capture.keys()).collect();
         // Secrets and values of the run must be there now; what is captured only exists later.
-        let made_up: Map<String, Value> = captured.into_iter().map(|name| (name.clone(), "captured".into())).collect();
+        // An address of its own, because it may be one.
+        let made_up = captured.into_iter().map(|name| (name.clone(), "https://captured.invalid/".into()));
+        let made_up: Map<String, Value> = made_up.collect();
         let trial = with_captured(values, &made_up);
         for step in steps {
             Filled::fill(&step.request, &trial)?;

@@ -69,9 +69,6 @@ catalogue! {
     /// A secret that the configuration names is not set in the environment.
     SecretUnset = "secret-unset", Validation, Critical, BadInput,
         "pass it to the step under `env:`, e.g. `NAME: ${{ secrets.NAME }}`";
-    /// The configuration asks for something that this version cannot do yet.
-    NotBuilt = "not-built", Validation, Critical, BadInput,
-        "remove the key, or use a version that has it";
     /// Source and target are the same.
     SourceIsTarget = "source-is-target", Validation, Critical, BadInput,
         "promote to another tag or another repository";

@@ -148,12 +148,13 @@ impl Asked {
         }
     }
 
-    /// The samples of one probe in the window, by tick.
+    /// The samples of one probe in the window, by tick. Groups of services have windows of their own: ticks in which others
+    /// were asked are none of its.
     #[must_use]
     pub fn in_window(&self, probe: &str) -> Vec<Vec<(Grade, u32)>> {
         let of =
             |tick: &Vec<Sample>| tick.iter().filter(|one| one.probe == probe).map(|one| (one.grade, one.ms)).collect();
-        self.ticks.iter().map(of).collect()
+        self.ticks.iter().map(of).filter(|tick: &Vec<_>| !tick.is_empty()).collect()
     }
 
     /// Every sample of one probe after the deployment, in order.

@@ -163,7 +163,7 @@ impl Counted {
 
 /// A probe's window as a row of bars.
 fn chart(run: &Run, probe: &str) -> String {
-    let ticks: Vec<_> = run.health.in_window(probe).into_iter().filter(|tick| !tick.is_empty()).collect();
+    let ticks = run.health.in_window(probe);
     let median = |tick: &Vec<(Grade, u32)>| quantile(tick.iter().map(|(_, ms)| *ms).collect(), 50).unwrap_or_default();
     let slowest = ticks.iter().map(median).max().unwrap_or_default().max(1);
     let bar = |tick: &Vec<(Grade, u32)>| {

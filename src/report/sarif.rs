@@ -50,7 +50,8 @@ fn rule(name: &str) -> Value {
 fn result(run: &Run, finding: &Finding, place: &str) -> Value {
     let level = if finding.verdict == Verdict::Fail { "error" } else { "warning" };
     let digest = run.candidate(&finding.service).and_then(|candidate| candidate.digest.as_ref());
-    let about = format!("{} {} {:?}", finding.check, finding.service, finding.platform);
+    let platform = finding.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+    let about = format!("{} {} {platform}", finding.check, finding.service);
     let mut text =
         format!("{}: seen {}, wanted {}", finding.service, line(&finding.seen, TEXT), line(&finding.wanted, TEXT));
     if let Some(platform) = &finding.platform {
@@ -67,8 +68,9 @@ fn result(run: &Run, finding: &Finding, place: &str) -> Value {
             "artifactLocation": {"uri": place},
             "region": {"startLine": 1},
         }}],
-        // The same finding of the next run is the same alert.
-        "partialFingerprints": {"finding/v1": Digest::sha256(about.as_bytes()).hex()},
+        // The same finding of the next run is the same alert. The name is the one that code scanning goes by; all
+        // findings stand at one line, so the hash that it would make of the line itself would make them one alert.
+        "partialFingerprints": {"primaryLocationLineHash": Digest::sha256(about.as_bytes()).hex()},
         "properties": {"service": finding.service, "digest": digest, "environment": run.opening.environment},
     })
 }

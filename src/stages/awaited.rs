@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 
-use super::drivers::{deployed_services, driver_of, order, planned_release};
+use super::drivers::{deployed_release, deployed_services, driver_of, order};
 use super::probes::groups;
 use super::target::Target;
 use super::targets;
@@ -141,9 +141,13 @@ async fn look(work: &mut Work<'_>, asked: &AskedBack) -> Result<Sight, Fault> {
         let Some(tag) = image.tags.iter().find(|tag| !tag.immutable) else { continue };
         match targets::place(&work.registries(), &image.target, &tag.tag).await? {
             Some(now) if now != image.digest => to.insert(service, now),
-            _ => {
+            found => {
                 let reference = image.target.tagged(tag.tag.clone());
-                return Ok(Sight::NotYet(format!("{reference} points to {}", image.digest)));
+                let why = match found {
+                    Some(_) => format!("{reference} points to {}", image.digest),
+                    None => format!("{reference} does not exist"),
+                };
+                return Ok(Sight::NotYet(why));
             }
         };
     }
@@ -182,9 +186,7 @@ async fn later(work: &Work<'_>, asked: &AskedBack) -> Result<Option<BTreeMap<Str
 async fn still_runs(work: &mut Work<'_>) -> Result<Option<String>, Fault> {
     for service in deployed_services(work) {
         let Some(driver) = driver_of(work, &service)? else { continue };
-        let mut release = planned_release(work, &service);
-        let deployed = work.visit.run().candidate(&service).and_then(|one| one.deployed.as_ref()?.version.clone());
-        release.version = release.version.or(deployed);
+        let release = deployed_release(work, &service);
         let without_image = release.image.is_none();
         let bad = (release.digest.clone(), release.version.clone());
         let asked = order(work, &service, release, None, String::new());

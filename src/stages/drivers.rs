@@ -48,6 +48,13 @@ pub(super) fn planned_release(work: &Work<'_>, service: &str) -> Release {
     }
 }
 
+/// What a run has put in place for a service, with the version that its driver has named.
+pub(super) fn deployed_release(work: &Work<'_>, service: &str) -> Release {
+    let release = planned_release(work, service);
+    let deployed = || work.visit.run().candidate(service).and_then(|one| one.deployed.as_ref()?.version.clone());
+    Release { version: release.version.clone().or_else(deployed), ..release }
+}
+
 /// The version that an image says it is.
 fn labelled_version(work: &Work<'_>, service: &str) -> Option<String> {
     let given = work.request.version.clone();

@@ -4,27 +4,45 @@
 //! the same holds are one group, whose probes are asked once. A probe that bears a service's name is that service's:
 //! its templates and its identity are about it.
 
-use regex::Regex;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use regex::Regex;
+use serde::Serialize;
+
+use super::drivers::{deployed_release, driver_of, order};
 use super::work::Work;
-use crate::config::{Health, Probe};
-use crate::health::{Prepared, Values, prepare, prepare_smoke};
+use crate::config::{Driver, Health, Probe};
+use crate::deploy::{self, Order};
+use crate::health::{Prepared, Teller, Values, Wanted, prepare, prepare_running, prepare_smoke};
+use crate::promotion::deployment::Running;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::run::Run;
 use crate::promotion::window::sensitivity;
 
 /// Services for which the same is asked.
 pub(super) struct Group {
+    /// The services.
+    services: Vec<String>,
     /// What the configuration says.
     pub(super) health: Health,
     /// What is asked.
     pub(super) probes: Vec<Prepared>,
     /// The smoke test.
     pub(super) smoke: Option<Prepared>,
+    /// The names of those that hold for every version, and not only for the one that is promoted.
+    pub(super) lasting: BTreeSet<String>,
 }
+
+/// What the probe is called that asks a driver what runs.
+const RUNNING: &str = "running-digest";
 
 /// A value that each service has its own of.
 const OWN: &str = r"\{[\{%][^}]*\b(service|digest|previous_digest|version|revision|sequence)\b";
+
+/// A value that is another one for every version.
+const NEW: &str = r"\{[\{%][^}]*\b(digest|version|revision|sequence)\b";
 
 /// Everything that is asked in this run, filled in.
 ///
@@ -64,6 +82,7 @@ fn group(work: &Work<'_>, health: &Health, services: &[&str], several: bool) -> 
     let first = services.first().copied().unwrap_or_default();
     let shown = |name: &str| if several { format!("{first}/{name}") } else { name.to_owned() };
     let mut probes = Vec::new();
+    let mut lasting = BTreeSet::new();
     for (name, probe) in &health.probes {
         let mut probe = probe.clone();
         let whose = match services.iter().find(|service| **service == name.as_str()) {
@@ -73,15 +92,28 @@ fn group(work: &Work<'_>, health: &Health, services: &[&str], several: bool) -> 
                 probe.identity = None;
                 first
             }
-            None if services.len() > 1 && is_about_one(&probe)? => return Err(unclear(name, services)),
+            None if services.len() > 1 && uses(OWN, &probe)? => {
+                return Err(unclear(&format!("the probe `{name}`"), services));
+            }
             None => first,
         };
+        // Before the deployment nobody is asked which version it is.
+        if !uses(NEW, &Probe { identity: None, ..probe.clone() })? {
+            lasting.insert(shown(name));
+        }
         probes.push(prepare(shown(name), &probe, health, &values(work, run, whose))?);
+    }
+    if services.len() > 1 && uses(OWN, &health.smoke)? {
+        return Err(unclear("the smoke test", services));
+    }
+    if !uses(NEW, &health.smoke)? {
+        lasting.insert(shown("smoke"));
     }
     let smoke = (!health.smoke.is_empty())
         .then(|| prepare_smoke(shown("smoke"), &health.smoke, health, &values(work, run, first)))
         .transpose()?;
-    Ok(Group { health: health.clone(), probes, smoke })
+    let services = services.iter().map(|service| (*service).to_owned()).collect();
+    Ok(Group { services, health: health.clone(), probes, smoke, lasting })
 }
 
 fn values(work: &Work<'_>, run: &Run, service: &str) -> Values {
@@ -89,17 +121,55 @@ fn values(work: &Work<'_>, run: &Run, service: &str) -> Values {
     Values { run: serde_json::Value::Object(run), secrets: work.tools.secrets.clone() }
 }
 
-/// Whether a probe's templates use what each service has its own of.
-fn is_about_one(probe: &Probe) -> Result<bool, Fault> {
-    let text = serde_json::to_string(probe).map_err(|error| Fault::defect(error.to_string()))?;
-    let own = Regex::new(OWN).map_err(|error| Fault::defect(error.to_string()))?;
-    Ok(own.is_match(&text))
+/// Whether the templates of what is asked use certain values.
+fn uses(values: &str, asked: &impl Serialize) -> Result<bool, Fault> {
+    let text = serde_json::to_string(asked).map_err(|error| Fault::defect(error.to_string()))?;
+    let values = Regex::new(values).map_err(|error| Fault::defect(error.to_string()))?;
+    Ok(values.is_match(&text))
 }
 
-fn unclear(name: &str, services: &[&str]) -> Fault {
+fn unclear(what: &str, services: &[&str]) -> Fault {
     Fault::new(
         Code::ConfigurationInvalid,
-        format!("the probe `{name}` asks for a value that each of {} has its own of", services.join(", ")),
+        format!("{what} asks for a value that each of {} has its own of", services.join(", ")),
     )
     .with_fix("give it the name of the service that it is about, or write it under `services.<name>.environments`")
+}
+
+/// Has the drivers that can tell asked what runs, beside the probes.
+///
+/// # Errors
+/// What keeps a driver from being built.
+pub(super) fn ask_the_drivers(work: &mut Work<'_>, groups: &mut [Group]) -> Result<(), Fault> {
+    let several = groups.iter().map(|group| group.services.len()).sum::<usize>() > 1;
+    for group in groups {
+        if group.health.running_digest == Some(false) {
+            continue;
+        }
+        for service in &group.services {
+            if !work.target.settings(service).deploy.as_ref().is_some_and(Driver::tells_what_runs) {
+                continue;
+            }
+            let Some(driver) = driver_of(work, service)? else { continue };
+            let order = order(work, service, deployed_release(work, service), None, String::new());
+            let wanted = Wanted { release: order.release.clone(), names: order.names.clone() };
+            let name = if several { format!("{service}/{RUNNING}") } else { RUNNING.to_owned() };
+            let teller = Box::new(Told { driver, order });
+            group.probes.push(prepare_running(name, teller, wanted, &group.health, &work.tools.secrets));
+        }
+    }
+    Ok(())
+}
+
+/// A driver that tells what runs of a service.
+struct Told {
+    driver: Arc<dyn deploy::Driver>,
+    order: Order,
+}
+
+#[async_trait]
+impl Teller for Told {
+    async fn running(&self) -> Result<Vec<Running>, Fault> {
+        self.driver.running(&self.order).await
+    }
 }

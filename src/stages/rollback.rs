@@ -37,7 +37,19 @@ pub(super) async fn automatic(work: &mut Work<'_>) -> Result<(), Fault> {
             work.visit.enter(State::RollingBack).await?;
             take_up(work, &records, false)?
         }
-        None => begin(work).await?,
+        None => match begin(work).await {
+            Ok(other) => other,
+            // What does not live runs on: that is for people now, and not for whoever has the job run again.
+            Err(fault) if fault.code == Code::LedgerUnreachable => {
+                return give_up(
+                    work,
+                    None,
+                    &format!("the run that takes it back cannot be recorded: {}", fault.message),
+                )
+                .await;
+            }
+            Err(fault) => return Err(fault),
+        },
     };
     carry_out(work, &mut other).await?;
     deployment_status::end(&mut other, work.target, work.tools.hub.as_ref()).await?;

@@ -5,113 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::request::{Destination, Request};
-use crate::config::{ConfigErrors, Configuration, Environment, Github, Settings, Template, unbuilt};
+use crate::config::{Configuration, Environment, Github, Settings, Template};
 use crate::promotion::digest::Digest;
 use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::image::{Reference, Repository, Tag};
 use crate::promotion::plan::Plan;
-
-/// The keys of the configuration whose features this version has; see [`unbuilt`].
-const BUILT: &[&str] = &[
-    "from",
-    "from-tag",
-    "tag",
-    "immutable-tags",
-    "deploy",
-    "migrate",
-    "repository",
-    "gates.approval",
-    "gates.branches",
-    "gates.checks",
-    "gates.clean",
-    "gates.deployments",
-    "gates.environment",
-    "gates.freeze",
-    "audit",
-    "gates.lock",
-    "gates.order",
-    "gates.resources",
-    "gates.soak",
-    "gates.workflow",
-    "github",
-    "health.baseline",
-    "health.deadline",
-    "health.interval",
-    "health.monitor",
-    "health.probes.*.addresses",
-    "health.probes.*.basic",
-    "health.probes.*.bearer",
-    "health.probes.*.body",
-    "health.probes.*.certificate",
-    "health.probes.*.command",
-    "health.probes.*.credentials",
-    "health.probes.*.critical",
-    "health.probes.*.dns",
-    "health.probes.*.endpoint",
-    "health.probes.*.env",
-    "health.probes.*.expect",
-    "health.probes.*.expect-headers",
-    "health.probes.*.form",
-    "health.probes.*.headers",
-    "health.probes.*.identity",
-    "health.probes.*.interval",
-    "health.probes.*.json",
-    "health.probes.*.lambda",
-    "health.probes.*.latency",
-    "health.probes.*.method",
-    "health.probes.*.pattern",
-    "health.probes.*.payload",
-    "health.probes.*.postgres",
-    "health.probes.*.qualifier",
-    "health.probes.*.query",
-    "health.probes.*.redirects",
-    "health.probes.*.redis",
-    "health.probes.*.region",
-    "health.probes.*.retries",
-    "health.probes.*.role",
-    "health.probes.*.samples",
-    "health.probes.*.status",
-    "health.probes.*.tcp",
-    "health.probes.*.text",
-    "health.probes.*.timeout",
-    "health.probes.*.tls",
-    "health.probes.*.url",
-    "health.probes.*.value",
-    "health.readiness",
-    "health.retries",
-    "health.settle",
-    "health.smoke",
-    "health.timeout",
-    "insecure-registries",
-    "notify",
-    "registries",
-    "retry",
-    "rollback.automatic",
-    "rollback.depth",
-    "rollback.escalate",
-    "rollback.escalate-after",
-    "rollback.lived",
-    "rollback.timeout",
-    "rollback.while-pending",
-    "services",
-    "validate.age",
-    "validate.command",
-    "validate.content",
-    "validate.label-values",
-    "validate.labels",
-    "validate.layers",
-    "validate.metadata",
-    "validate.platforms",
-    "validate.profile",
-    "validate.provenance",
-    "validate.sbom",
-    "validate.scan",
-    "validate.severity",
-    "validate.signature",
-    "validate.size",
-    "validate.user",
-];
 
 /// Where a run goes.
 #[derive(Debug, Clone)]
@@ -158,7 +57,7 @@ impl Target {
     /// The target that a request names in a configuration.
     ///
     /// # Errors
-    /// What the request names and the configuration does not have; a key whose feature this version does not have; a
+    /// What the request names and the configuration does not have; a
     /// candidate that nothing names.
     pub fn configured(request: &Request, configuration: &Configuration, path: &str) -> Result<Self, Fault> {
         let Some(name) = &request.environment else {
@@ -176,10 +75,6 @@ impl Target {
                 .map(|name| configuration.service(name).map(|_| name.clone()))
                 .collect::<Result<_, _>>()?
         };
-        let chosen: Vec<&str> = names.iter().map(String::as_str).collect();
-        if let Some(fault) = refuse_unbuilt(environment, &chosen) {
-            return Err(fault);
-        }
         let with_images = names.iter().filter(|name| configuration.services()[*name].image.is_some()).count();
         if with_images != 1 && (request.image.is_some() || request.digest.is_some()) {
             return Err(Fault::new(
@@ -329,12 +224,6 @@ impl Target {
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }
-}
-
-/// What a run on this environment would need and this version does not have.
-fn refuse_unbuilt(environment: &Environment, services: &[&str]) -> Option<Fault> {
-    let errors = unbuilt(environment, services, BUILT);
-    ConfigErrors::gather(errors, 0).err().map(Fault::from)
 }
 
 fn route(request: &Request, environment: &Environment, service: &str, own: &Repository) -> Result<Route, Fault> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::probes::{Group, groups};
+use super::probes::{Group, ask_the_drivers, groups};
 use super::work::{Outcome, Trouble, Work};
 use crate::config::{Flapping, Monitor};
 use crate::health::{Answer, Prepared};
@@ -42,9 +42,13 @@ struct Verdict {
 /// # Errors
 /// [`Code::Unhealthy`] when it does not, [`Code::HealthUnknown`] when that cannot be told, [`Code::DeadlinePassed`].
 pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
-    let groups = groups(work)?;
+    let mut groups = groups(work)?;
     if groups.is_empty() {
         return Ok(Outcome::not_configured());
+    }
+    // Where it is only looked, what runs is held against what was verified.
+    if work.visit.run().opening.operation != Operation::Verify {
+        ask_the_drivers(work, &mut groups)?;
     }
     let mut warned = BTreeSet::new();
     let verdict = match find_out(work, &groups, &mut warned).await? {
@@ -74,14 +78,17 @@ async fn find_out(
             return Ok(Some(verdict));
         }
     }
-    if work.visit.run().health.check.is_none()
-        && let Some(verdict) = check(work, groups, warned).await?
-    {
+    // What an earlier visit was answered counts, also where it was cut off before it said so.
+    if work.visit.run().health.check.is_none() {
+        check(work, groups, warned).await?;
+    }
+    if let Some(verdict) = checked(work, groups) {
         return Ok(Some(verdict));
     }
-    if work.visit.run().health.smoke.is_none()
-        && let Some(verdict) = smoke(work, groups).await?
-    {
+    if work.visit.run().health.smoke.is_none() {
+        smoke(work, groups).await?;
+    }
+    if let Some(verdict) = work.visit.run().health.smoke.as_deref().and_then(missed) {
         return Ok(Some(verdict));
     }
     if only_looks { Ok(None) } else { watch(work, groups, warned).await }
@@ -210,19 +217,28 @@ fn not_ready(samples: &[Sample], because: String) -> Verdict {
 }
 
 /// Asks everything before the window, each probe as patiently as the configuration says.
-async fn check(work: &mut Work<'_>, groups: &[Group], warned: &mut BTreeSet<String>) -> Result<Option<Verdict>, Fault> {
+async fn check(work: &mut Work<'_>, groups: &[Group], warned: &mut BTreeSet<String>) -> Result<(), Fault> {
     let probes: Vec<&Prepared> = groups.iter().flat_map(|group| &group.probes).collect();
     let asking = join_all(probes.iter().map(|probe| probe.ask_patiently(true)));
     let answers = in_time(work, "its probes are asked", asking).await?;
     record(work, Phase::Check, &answers, warned).await?;
-    let samples = |critical: bool| -> Vec<Sample> {
-        let of = answers.iter().zip(&probes).filter(|(_, probe)| probe.critical == critical);
-        of.map(|(answer, _)| answer.sample.clone()).collect()
-    };
-    if let Some(other) = missed(&samples(false)) {
+    let others = answers.iter().zip(&probes).filter(|(_, probe)| !probe.critical);
+    let others: Vec<Sample> = others.map(|(answer, _)| answer.sample.clone()).collect();
+    if let Some(other) = missed(&others) {
         warn(work, format!("a probe that is not critical fails: {}", other.because), warned).await?;
     }
-    Ok(missed(&samples(true)))
+    Ok(())
+}
+
+/// What the critical probes have answered before the window.
+fn checked(work: &Work<'_>, groups: &[Group]) -> Option<Verdict> {
+    let is_critical = |name: &str| {
+        let mut probes = groups.iter().flat_map(|group| &group.probes);
+        probes.any(|probe| probe.critical && probe.name == name)
+    };
+    let asked = work.visit.run().health.check.iter().flatten();
+    let samples: Vec<Sample> = asked.filter(|sample| is_critical(&sample.probe)).cloned().collect();
+    missed(&samples)
 }
 
 /// Does something, and says that it goes on.
@@ -239,15 +255,14 @@ async fn in_time<T>(work: &Work<'_>, what: &str, doing: impl Future<Output = T>)
     }
 }
 
-async fn smoke(work: &mut Work<'_>, groups: &[Group]) -> Result<Option<Verdict>, Fault> {
+async fn smoke(work: &mut Work<'_>, groups: &[Group]) -> Result<(), Fault> {
     let tests: Vec<&Prepared> = groups.iter().filter_map(|group| group.smoke.as_ref()).collect();
     if tests.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let answers = in_time(work, "the smoke test goes on", join_all(tests.iter().map(|test| test.ask(true)))).await?;
-    let samples: Vec<Sample> = answers.into_iter().map(|answer| answer.sample).collect();
-    work.visit.note(Event::Probed { phase: Phase::Smoke, samples: samples.clone() }).await?;
-    Ok(missed(&samples))
+    let samples = answers.into_iter().map(|answer| answer.sample).collect();
+    work.visit.note(Event::Probed { phase: Phase::Smoke, samples }).await
 }
 
 /// Records what was asked, and what should be known of it, once.
@@ -401,14 +416,8 @@ type Ticked = Vec<(Grade, u32)>;
 /// The verdict over all critical probes, as soon as it cannot change.
 fn judged(work: &Work<'_>) -> Option<Verdict> {
     let health = &work.visit.run().health;
-    let critical: Vec<(&Watched, Vec<Ticked>)> = health
-        .watched
-        .iter()
-        .filter(|one| one.critical)
-        .map(|one| (one, health.in_window(&one.probe)))
-        // Groups may have windows of their own: ticks of others are none of this probe's.
-        .map(|(one, ticks)| (one, ticks.into_iter().filter(|tick| !tick.is_empty()).collect()))
-        .collect();
+    let critical: Vec<(&Watched, Vec<Ticked>)> =
+        health.watched.iter().filter(|one| one.critical).map(|one| (one, health.in_window(&one.probe))).collect();
     let judgements: Vec<_> =
         critical.iter().map(|(one, ticks)| (*one, window::judge(&one.rules, ticks), ticks)).collect();
     let verdict = window::worst(judgements.iter().map(|(one, judgement, ticks)| {
@@ -443,7 +452,7 @@ fn remarks(work: &Work<'_>) -> Vec<String> {
     remarks
 }
 
-/// Asks everything before anything is changed, of what runs until then: an outage that is there already is not the
+/// Asks what holds for every version before anything is changed, of what runs until then: an outage that is there already is not the
 /// deployment's, and slowness is measured against it. Of an environment in which nothing runs yet, nothing is asked.
 ///
 /// # Errors
@@ -458,10 +467,13 @@ pub(super) async fn baseline(work: &mut Work<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     let groups = groups(work)?;
-    let wanted = groups.iter().filter(|group| group.health.baseline && !group.probes.is_empty());
+    let wanted = groups.iter().filter(|group| group.health.baseline);
     let asking = wanted.flat_map(|group| {
         let monitored = group.health.monitor.as_ref().map_or(BASELINE, |monitor| monitor.samples);
-        group.probes.iter().map(move |probe| several(probe, probe.samples.unwrap_or(monitored)))
+        let is_lasting = |probe: &&Prepared| group.lasting.contains(&probe.name);
+        let probes = group.probes.iter().filter(is_lasting);
+        let probes = probes.map(move |probe| several(probe, probe.samples.unwrap_or(monitored)));
+        probes.chain(group.smoke.iter().filter(is_lasting).map(|test| several(test, 1)))
     });
     let samples: Vec<Sample> =
         in_time(work, "what runs now is asked", join_all(asking)).await?.into_iter().flatten().collect();

@@ -4,6 +4,7 @@
 
 mod awaited;
 mod probes;
+mod running;
 mod scenarios;
 mod scene;
 mod taken_back;

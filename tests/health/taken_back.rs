@@ -7,7 +7,7 @@ use tidegate::promotion::event::Operation;
 use tidegate::promotion::run::Run;
 use tidegate::promotion::state::State;
 
-use crate::scene::{Scene, Visit, version, watched};
+use crate::scene::{PROBES, Scene, Visit, version, watched};
 
 /// A version may be gone back to as soon as it was verified.
 const SOON: &str = "rollback: { lived: 1ms }\n";
@@ -172,9 +172,8 @@ fn by_hand_it_goes_back_to_the_best_or_to_the_one_that_is_named() {
     scene.assert_sound();
 }
 
-#[test]
-fn killed_anywhere_it_comes_to_the_same_end() {
-    // How many places there are at which it can be killed, from the first failed probe to the end.
+/// Killed at a sample of all places, from the first failed probe to the end, it is taken back all the same.
+fn killed_anywhere(scene: impl Fn() -> Scene, step_by: usize) {
     let count = {
         let scene = scene();
         good(&scene, 1);
@@ -185,7 +184,7 @@ fn killed_anywhere_it_comes_to_the_same_end() {
         std::fs::read_to_string(log).unwrap().lines().count()
     };
     // Each is a promotion of its own: a sample of them, every run another one.
-    for place in (count / 4..=count).step_by(31) {
+    for place in (count / 4..=count).step_by(step_by) {
         let scene = scene();
         good(&scene, 1);
         scene.place(2, Behaviour::Dead);
@@ -199,6 +198,17 @@ fn killed_anywhere_it_comes_to_the_same_end() {
         assert!(scene.runs().iter().all(|run| run.ended.is_some()), "{place} of {count}");
         scene.assert_sound();
     }
+}
+
+#[test]
+fn killed_anywhere_it_comes_to_the_same_end() {
+    killed_anywhere(scene, 31);
+}
+
+#[test]
+fn killed_anywhere_without_a_window_it_comes_to_the_same_end() {
+    // Nothing is asked again after what was asked first: what was answered must count.
+    killed_anywhere(|| Scene::with(&format!("{PROBES}rollback: {{ lived: 1ms }}\n")), 7);
 }
 
 #[test]

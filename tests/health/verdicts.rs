@@ -110,6 +110,17 @@ fn a_smoke_test_goes_on_with_what_it_has_captured() {
 }
 
 #[test]
+fn a_smoke_test_that_failed_before_is_not_blamed_on_the_candidate() {
+    let scene = Scene::with(PROBES);
+    scene.promote(1, Behaviour::Healthy).ended(0, "completed-successfully", "healthy", "");
+    scene.configure(&format!("{PROBES}  smoke:\n    - {{ name: shop, url: \"{{service}}/shop\", status: 418 }}\n"));
+    let visit = scene.promote(2, Behaviour::Healthy);
+    visit.ended(6, "inconclusive", "inconclusive", "health-unknown");
+    visit.says("already before the deployment");
+    assert_eq!(scene.production().as_deref(), Some(version(2).digest()));
+}
+
+#[test]
 fn the_plan_says_what_the_window_can_detect() {
     let scene = Scene::with(&watched(""));
     scene.place(1, Behaviour::Healthy);

@@ -58,6 +58,17 @@ impl Driver {
             Self::Command(_) => "command",
         }
     }
+
+    /// Whether it tells what runs.
+    #[must_use]
+    pub const fn tells_what_runs(&self) -> bool {
+        match self {
+            Self::Http(driver) => driver.running.is_some(),
+            Self::Workflow(_) => false,
+            Self::Compose(_) | Self::Lambda(_) => true,
+            Self::Command(driver) => driver.running.is_some(),
+        }
+    }
 }
 
 section! {

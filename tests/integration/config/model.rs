@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use tidegate::config::{
     Body, CheckName, CheckSeverity, Configuration, Driver, Environment, GithubDeployment, NotifyEvent, ProbeKind,
-    unbuilt,
 };
 use tidegate::promotion::fault::{Code, Fault};
 
@@ -120,7 +119,6 @@ fn without_a_configuration_little_can_fail_and_nothing_is_written() {
     let github = &settings.github;
     assert!(!github.status && !github.issues && !github.record && github.deployment == GithubDeployment::Off);
     assert!(settings.deploy.is_none() && settings.health.is_none() && settings.gates.approval.is_none());
-    assert!(unbuilt(&environment, &["acme/api"], &[]).is_empty());
 }
 
 #[test]
@@ -260,90 +258,6 @@ fn no_value_of_a_secret_can_be_in_the_checked_model() {
         for secret in environment.secrets() {
             assert!(shown.contains(&secret.to_string()), "{secret} is not in {}", environment.name());
         }
-    }
-}
-
-/// What somebody might build first.
-const SPINE: [&str; 10] = [
-    "from",
-    "tag",
-    "gates.lock",
-    "validate.platforms",
-    "validate.layers=headers",
-    "health.probes.*.tcp",
-    "health.settle",
-    "services.*.image",
-    "retry",
-    "notify.*.slack",
-];
-
-#[test]
-fn what_is_not_built_is_named_where_it_was_written() {
-    let unbuilt = |body: &str, services: &[&str]| {
-        let text = with_production(body).replace(
-            "api: { image: ghcr.io/acme/api }",
-            "{ api: { image: ghcr.io/acme/api, environments: { production: { gates: { clean: true } } } }, web: {} }",
-        );
-        let text = text.replace("services:\n  {", "services: {");
-        let configuration = read(&text);
-        unbuilt(production(&configuration), services, &SPINE)
-            .into_iter()
-            .inspect(|error| assert_eq!(error.code, Code::NotBuilt))
-            .map(|error| format!("{} {}", error.line.unwrap(), error.path))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(unbuilt("gates: { lock: { wait: 1m } }", &["web"]), Vec::<String>::new());
-    assert_eq!(unbuilt("", &["web", "api"]), ["2 services.api.environments.production.gates.clean"]);
-    // A section with nothing in it is all its defaults, and that is something.
-    assert_eq!(unbuilt("gates: {}\nhealth: { probes: {} }", &["web"]), Vec::<String>::new());
-    assert_eq!(
-        unbuilt("health: { probes: { a: { tcp: 'a:1' } }, monitor: {} }", &["web"]),
-        ["8 environments.production.health.monitor"]
-    );
-    assert_eq!(
-        unbuilt(
-            "gates: { lock: {}, freeze: [{ weekly: 'Fri 16:00 - Mon 08:00', reason: x }] }
-migrate: { sqlx: a, database: '${A}' }
-validate: { platforms: [linux/amd64], layers: deep }
-health: { settle: 1s, probes: { a: { tcp: 'a:1' }, b: { redis: '${A}' } } }",
-            &["web"]
-        ),
-        [
-            "8 environments.production.gates.freeze",
-            "9 environments.production.migrate",
-            "10 environments.production.validate.layers",
-            "11 environments.production.health.probes.b.redis",
-        ]
-    );
-}
-
-#[test]
-fn what_is_built_whole_is_never_refused() {
-    let configuration = read(EVERY_KEY);
-    let services: Vec<&str> = configuration.services().keys().map(String::as_str).collect();
-    let tops = [
-        "from",
-        "from-tag",
-        "tag",
-        "immutable-tags",
-        "repository",
-        "gates",
-        "validate",
-        "migrate",
-        "deploy",
-        "health",
-        "rollback",
-        "github",
-        "services",
-        "retry",
-        "insecure-registries",
-        "registries",
-        "notify",
-        "audit",
-    ];
-    for environment in configuration.environments() {
-        assert_eq!(unbuilt(environment, &services, &tops), [], "{}", environment.name());
-        assert!(!unbuilt(environment, &services, &[]).is_empty());
     }
 }
 

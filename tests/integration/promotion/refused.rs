@@ -143,12 +143,24 @@ fn configurations_that_say_nothing_sensible() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
+fn a_digest_that_nobody_can_tell_is_not_asked_for() {
     let keys = r#"health: { running-digest: true, probes: { api: { url: "https://acme.test/" } } }"#;
-    let scene = Scene::new().configured(&one_service(keys));
-    scene.place(&small(1), "acme/api", &["staging"]);
-    is_refused(&scene, &scene.production(), 2, "not-built", &["tidegate.yml:", "running-digest: "]);
-    assert_eq!(scene.seen(), 0);
+    for (deploy, why) in [
+        ("", "nothing deploys it"),
+        ("deploy: { workflow: { file: deploy.yml } }", "a workflow does not tell it"),
+        ("deploy: { command: { run: [./up] } }", "`deploy.command` has no `running`"),
+    ] {
+        let scene = Scene::new().configured(&one_service(&format!("{keys}\n    {deploy}")));
+        scene.place(&small(1), "acme/api", &["staging"]);
+        is_refused(
+            &scene,
+            &scene.production(),
+            2,
+            "configuration-invalid",
+            &["tidegate.yml:", "running-digest: ", why],
+        );
+        assert_eq!(scene.seen(), 0);
+    }
 }
 
 #[test]
