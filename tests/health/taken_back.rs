@@ -172,19 +172,23 @@ fn by_hand_it_goes_back_to_the_best_or_to_the_one_that_is_named() {
     scene.assert_sound();
 }
 
-/// Killed at a sample of all places, from the first failed probe to the end, it is taken back all the same.
-fn killed_anywhere(scene: impl Fn() -> Scene, step_by: usize) {
-    let count = {
+/// Killed at any of these places, it is taken back all the same. The places are chosen from the names of all of them.
+fn killed_at(scene: impl Fn() -> Scene, places: impl Fn(&[&str]) -> Vec<usize>) {
+    let log = {
         let scene = scene();
         good(&scene, 1);
         scene.place(2, Behaviour::Dead);
         let log = scene.step.workspace().join("crash.log");
         let visit = scene.visit(&scene.next_step().env("TIDEGATE_CRASH_LOG", &log.display().to_string()));
         assert_eq!(visit.finished.code, Some(4), "{visit:?}");
-        std::fs::read_to_string(log).unwrap().lines().count()
+        std::fs::read_to_string(log).unwrap()
     };
-    // Each is a promotion of its own: a sample of them, every run another one.
-    for place in (count / 4..=count).step_by(step_by) {
+    let names: Vec<&str> = log.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
+    let count = names.len();
+    let places = places(&names);
+    assert!(!places.is_empty(), "{names:?}");
+    // Each is a promotion of its own, and every run another one.
+    for place in places {
         let scene = scene();
         good(&scene, 1);
         scene.place(2, Behaviour::Dead);
@@ -202,13 +206,21 @@ fn killed_anywhere(scene: impl Fn() -> Scene, step_by: usize) {
 
 #[test]
 fn killed_anywhere_it_comes_to_the_same_end() {
-    killed_anywhere(scene, 31);
+    // A sample of all places, from the first failed probe to the end.
+    killed_at(scene, |names| (names.len() / 4..=names.len()).step_by(31).collect());
 }
 
 #[test]
-fn killed_anywhere_without_a_window_it_comes_to_the_same_end() {
-    // Nothing is asked again after what was asked first: what was answered must count.
-    killed_anywhere(|| Scene::with(&format!("{PROBES}rollback: {{ lived: 1ms }}\n")), 7);
+fn killed_before_it_has_said_that_its_check_failed_it_comes_to_the_same_end() {
+    // There is no window that would ask again: what was answered must count.
+    let scene = || Scene::with(&format!("{PROBES}{SOON}"));
+    killed_at(scene, |names| {
+        // The probes are the last that is asked before the run is opened that takes back.
+        let open = names.iter().rposition(|name| *name == "ledger commit open").unwrap();
+        let asked = names[..open].iter().rposition(|name| *name == "http answer").unwrap();
+        // Places are counted from 1.
+        (asked + 2..=open + 1).collect()
+    });
 }
 
 #[test]
