@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, Command};
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use super::environment::Environment;
@@ -218,9 +219,7 @@ impl Given {
         let mut secrets: Vec<String> = secret.filter_map(|one| self.0.get(one.name)).cloned().collect();
         let address = self.0.get("database-url").and_then(|address| url::Url::parse(address).ok());
         if let Some(password) = address.as_ref().and_then(url::Url::password) {
-            // Read as the value of a form's field it is decoded.
-            let form = format!("password={}", password.replace('+', "%2B"));
-            secrets.extend(url::form_urlencoded::parse(form.as_bytes()).map(|(_, password)| password.into_owned()));
+            secrets.push(percent_decode_str(password).decode_utf8_lossy().into_owned());
             secrets.push(password.to_owned());
         }
         secrets

@@ -10,7 +10,7 @@ use super::exports::Exports;
 use super::inputs::DEFAULT_CONFIG;
 use super::run::{Desk, Ended, Overview};
 use super::tools::{Met, post_of, tools};
-use crate::config::{Configuration, NotifyEvent};
+use crate::config::{Configuration, NotifyEvent, nearest};
 use crate::ledger::{Audit, Filter, Ledger, Rehearsal};
 use crate::promotion::event::Operation;
 use crate::promotion::fault::{Code, Exit, Fault, Severity};
@@ -338,8 +338,7 @@ async fn notify(desk: &Desk) -> Result<Ended, Fault> {
     };
     let names: Vec<&str> = configuration.all_channels().map(|(name, _)| name).collect();
     if let Some(unknown) = inputs.channels.iter().find(|name| !names.contains(&name.as_str())) {
-        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, unknown) <= 2);
-        let hint = near.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
+        let hint = nearest(unknown, &names).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
         return Err(Fault::new(Code::InputInvalid, format!("input `channels`: there is no channel `{unknown}`"))
             .with_fix(format!("{hint}the channels are: {}", names.join(", "))));
     }
@@ -349,15 +348,17 @@ async fn notify(desk: &Desk) -> Result<Ended, Fault> {
         [] => channel.wants_at(event, severity) && environment.is_none_or(|environment| channel.covers(environment)),
         named => named.iter().any(|one| one == name),
     });
-    let post = post_of(desk, &configuration, wanted)?;
-    if desk.rehearsal || post.lines.is_empty() {
-        let names: Vec<&str> = post.lines.iter().map(|line| line.name.as_str()).collect();
+    let wanted: Vec<_> = wanted.collect();
+    // A rehearsal needs no channel's secrets.
+    if desk.rehearsal || wanted.is_empty() {
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
         let text = match names.as_slice() {
             [] => format!("no channel is told of `{event}`"),
             names => format!("these would be told of `{event}`: {}", names.join(", ")),
         };
         return Ok(Ended { exit: Exit::Done, run: None, fault: None, text: Some(text), overview: None });
     }
+    let post = post_of(desk, &configuration, wanted.into_iter())?;
     let settled = stages::announce::announce(&post, &announcement(desk, event, message)).await;
     let (mut text, mut failed) = (String::new(), Vec::new());
     for one in settled {
@@ -396,6 +397,7 @@ fn announcement(desk: &Desk, event: NotifyEvent, message: &str) -> Announcement 
         event,
         severity: inputs.severity,
         message: message.to_owned(),
+        environment: desk.request.environment.clone(),
         facts,
         url: workflow.and_then(|workflow| workflow.url.clone()),
         commit: job.commit.clone(),

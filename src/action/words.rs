@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use crate::config::NotifyEvent;
+use crate::config::{NotifyEvent, nearest};
 use crate::promotion::event::Operation;
 use crate::promotion::fault::Severity;
 
@@ -20,8 +20,7 @@ where
 pub(super) fn operation(text: &str) -> Result<Operation, String> {
     text.parse().map_err(|text: String| {
         let names: Vec<&str> = Operation::ALL.into_iter().map(Operation::name).collect();
-        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, &text) <= 2);
-        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        let hint = nearest(&text, &names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         format!("`{text}` is not an operation ({}){hint}", names.join(", "))
     })
 }
@@ -60,8 +59,7 @@ pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
 pub(super) fn event(text: &str) -> Result<NotifyEvent, String> {
     NotifyEvent::ALL.iter().copied().find(|event| event.name() == text).ok_or_else(|| {
         let names: Vec<&str> = NotifyEvent::ALL.iter().map(|event| event.name()).collect();
-        let near = names.iter().find(|name| strsim::damerau_levenshtein(name, text) <= 2);
-        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        let hint = nearest(text, &names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         format!("`{text}` is not an event ({}){hint}", names.join(", "))
     })
 }

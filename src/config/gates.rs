@@ -18,7 +18,7 @@ use super::path::Path;
 use super::section::{section, words};
 use super::size::{Size, SizeSyntax};
 use super::ssh::{RawSsh, Ssh};
-use super::template::{Filled, Template, TemplateText};
+use super::template::{Filled, Gating, In, Template, TemplateText};
 use super::time::{AnyDuration, LocalTimeSyntax, PositiveDuration, WeeklySyntax, WeeklyWindow, Zone, ZoneSyntax};
 use super::value::{Value, Variables};
 
@@ -41,7 +41,7 @@ section! {
         /// false.
         default(false) clean: bool,
         /// What must be there before anything is deployed, by name.
-        default(IndexMap::new()) resources: Map<Name, RawResource> => IndexMap<String, Resource>,
+        default(IndexMap::new()) resources: In<Gating, Map<Name, RawResource>> => IndexMap<String, Resource>,
         /// How long the digest must have lived, verified, in the environment that it comes from.
         optional soak: Lit<PositiveDuration> => Duration,
         /// When nothing is promoted. A rollback is never held up by it; the input `override: freeze` with a reason

@@ -93,6 +93,7 @@ pub use self::secret_reader::SecretReader;
 pub use self::signature::{AttestationSource, Identity, Matcher, Provenance, Signature, Signer};
 pub use self::size::{InvalidSize, Percent, Size};
 pub use self::ssh::Ssh;
+pub use self::suggest::nearest;
 pub use self::template::{RenderError, Template};
 pub use self::time::{WeekMinute, WeeklyWindow, Zone};
 pub use self::validate::{

@@ -19,8 +19,8 @@ pub(super) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// The known name that is at most a few typing errors away.
-fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+/// The known name that was probably meant: at most a few typing errors away.
+pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', ' '], "-");
     let name = plain(name);
     let allowed = (name.chars().count() / 4).max(1);

@@ -79,6 +79,8 @@ scopes! {
     ImageTag = vec![
         "service", "environment", "digest", "version", "revision", "sequence", "deployment_id", "mode", "vars.*",
     ],
+    /// What a gate looks at: it is about the environment, and not about one service.
+    Gating = vec!["environment", "deployment_id", "mode", "vars.*"],
     /// A deployment's first call.
     Deployment = [RUN.as_slice(), &["fencing_token"]].concat(),
     /// A deployment's later calls.

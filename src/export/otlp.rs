@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use reqwest::{Method, Request};
 use serde_json::Value;
 use url::Url;
@@ -50,7 +51,8 @@ impl Collector {
         let mut headers = HeaderMap::new();
         for pair in text.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or("a header for OTLP is not `name=value`")?;
-            let value = percent_decoded(value.trim());
+            // Percent-encoded, as in W3C baggage.
+            let value = percent_decode_str(value.trim()).decode_utf8_lossy();
             let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| "a header for OTLP has no name")?;
             let mut value =
                 HeaderValue::from_str(&value).map_err(|_| format!("the header {name} for OTLP cannot be sent"))?;
@@ -78,13 +80,6 @@ impl Collector {
         let said = String::from_utf8_lossy(&http::excerpt(answer, 1024).await).into_owned();
         Err(format!("it answers {status}: {}", line(&said, 200)))
     }
-}
-
-/// The values of headers are those of W3C baggage: percent-encoded.
-fn percent_decoded(text: &str) -> String {
-    // Read as the value of a form's field it is decoded; a plus stays what it is.
-    let form = format!("v={}", text.replace('+', "%2B").replace('&', "%26"));
-    url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

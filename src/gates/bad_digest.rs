@@ -56,13 +56,8 @@ impl Gate for BadDigest {
             return Ok(Look::open(format!("nothing bad is known of {}", digest.short()), wanted));
         };
         // Somebody passed over the mark since, and it lived: the mark was wrong, or what was to blame is gone.
-        let filter = Filter {
-            scope: Some(subject.scope.clone()),
-            environment: Some(subject.environment.clone()),
-            service: Some(service.clone()),
-            limit: Some(100),
-            ..Filter::default()
-        };
+        let history = Filter::history(&subject.scope, &subject.environment);
+        let filter = Filter { service: Some(service.clone()), ..history };
         let past = subject.ledger.past(&filter).await?;
         let lived = past.iter().find(|past| {
             past.operation == "promote"

@@ -11,9 +11,6 @@ use crate::promotion::digest::Digest;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::state::State;
 
-/// How far back it is looked for the run that brought a digest.
-const LOOKED_AT: u32 = 200;
-
 /// Every digest has lived so long where it comes from.
 pub(super) struct Soak {
     time: Duration,
@@ -42,13 +39,7 @@ impl Gate for Soak {
         let mut looks = Vec::new();
         for candidate in &subject.candidates {
             let Some(digest) = &candidate.digest else { continue };
-            let filter = Filter {
-                scope: Some(subject.scope.clone()),
-                environment: Some(from.clone()),
-                service: Some(candidate.service.clone()),
-                limit: Some(LOOKED_AT),
-                ..Filter::default()
-            };
+            let filter = Filter { service: Some(candidate.service.clone()), ..Filter::history(&subject.scope, from) };
             let past = subject.ledger.past(&filter).await?;
             looks.push(look(&past, digest, from, &candidate.service, self.time));
         }

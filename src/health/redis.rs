@@ -1,6 +1,7 @@
 //! A Redis server that answers PING (the protocol RESP, <https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 
 use async_trait::async_trait;
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -33,11 +34,11 @@ impl Redis {
             "rediss" => true,
             _ => return Err(wrong()),
         };
-        let decoded = |text: &str| percent_decoded(text).map(SecretString::from);
+        let decoded = |text: &str| SecretString::from(percent_decode_str(text).decode_utf8_lossy().into_owned());
         let login = url.password().map(|password| {
             values.secrets.hide(password);
-            let user = Some(url.username()).filter(|user| !user.is_empty()).and_then(decoded);
-            user.into_iter().chain(decoded(password)).collect()
+            let user = Some(url.username()).filter(|user| !user.is_empty()).map(decoded);
+            user.into_iter().chain([decoded(password)]).collect()
         });
         let host = url.host_str().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
         Ok(Self { host, port: url.port().unwrap_or(6379), tls, login })
@@ -81,12 +82,6 @@ impl Redis {
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    // A form's value without a plus sign is decoded just so.
-    let escaped = format!("v={}", text.replace('+', "%2B"));
-    url::form_urlencoded::parse(escaped.as_bytes()).next().map(|(_, value)| value.into_owned())
 }
 
 #[async_trait]

@@ -61,6 +61,9 @@ pub struct BadDigest {
     pub because: String,
 }
 
+/// How far back it is looked, in services of runs.
+const FAR_BACK: u32 = 500;
+
 /// Which runs are meant; an empty filter means the whole ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -77,6 +80,17 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// What was done in an environment, as far back as it matters for what is done there next.
+    #[must_use]
+    pub fn history(scope: &str, environment: &str) -> Self {
+        Self {
+            scope: Some(scope.to_owned()),
+            environment: Some(environment.to_owned()),
+            limit: Some(FAR_BACK),
+            ..Self::default()
+        }
+    }
+
     fn arguments(&self) -> Vec<Value> {
         vec![
             Value::maybe(self.scope.as_deref()),

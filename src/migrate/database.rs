@@ -6,6 +6,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -63,10 +64,7 @@ pub(super) fn hide(secrets: &SecretReader, address: &SecretString) {
         && let Some(password) = url.password()
     {
         secrets.hide(password);
-        let decoded = url::form_urlencoded::parse(format!("p={}", password.replace('+', "%2B")).as_bytes())
-            .next()
-            .map(|(_, value)| value.into_owned());
-        secrets.hide(decoded.as_deref().unwrap_or_default());
+        secrets.hide(&percent_decode_str(password).decode_utf8_lossy());
     }
 }
 

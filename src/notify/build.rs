@@ -11,7 +11,7 @@ use url::Url;
 
 use super::Channel;
 use super::brevo::{self, Brevo};
-use super::call::Address;
+use super::call::{self, Address};
 use super::github::Github;
 use super::pagerduty::{self, Pagerduty};
 use super::routing::{Line, Post};
@@ -123,7 +123,7 @@ fn channel(name: &str, kind: &ChannelKind, client: &Client, means: &Means<'_>) -
 fn base(name: &str, given: Option<&Template>, usual: &str) -> Result<Url, Fault> {
     let text = given.map_or(usual, Template::as_str);
     let text = if text.ends_with('/') { text.to_owned() } else { format!("{text}/") };
-    Url::parse(&text).map_err(|error| unusable(name, &format_args!("`api`: {error}")))
+    call::address(&text).map_err(|why| unusable(name, &format_args!("`api` {why}")))
 }
 
 fn unusable(name: &str, why: &dyn Display) -> Fault {

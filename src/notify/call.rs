@@ -37,22 +37,27 @@ impl Address {
     /// # Errors
     /// Why it is none. The text is not quoted.
     pub(super) fn read(text: &SecretString) -> Result<Self, String> {
-        let url = Url::parse(text.expose_secret().trim()).map_err(|error| format!("is not an address: {error}"))?;
-        match url.scheme() {
-            "https" => {}
-            // Whoever can read the address on the way can write to the channel.
-            "http" if is_private(&url) => {}
-            "http" => {
-                return Err("is an address without TLS that is not on this machine or in a private network".to_owned());
-            }
-            _ => return Err("is an address that does not begin with `https://`".to_owned()),
-        }
-        Ok(Self(SecretString::from(url.to_string())))
+        address(text.expose_secret().trim()).map(|url| Self(SecretString::from(url.to_string())))
     }
 
     /// The address as a whole.
     pub(super) fn url(&self) -> Result<Url, Refused> {
         Url::parse(self.0.expose_secret()).map_err(|_| Refused::finally("its address cannot be used"))
+    }
+}
+
+/// An address that messages, with what lets us write them, may be sent to.
+///
+/// # Errors
+/// Why they may not. The text is not quoted.
+pub(super) fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
+    match url.scheme() {
+        "https" => Ok(url),
+        // Whoever can read what is sent on the way can write to the channel.
+        "http" if is_private(&url) => Ok(url),
+        "http" => Err("is an address without TLS that is not on this machine or in a private network".to_owned()),
+        _ => Err("is an address that does not begin with `https://`".to_owned()),
     }
 }
 

@@ -74,7 +74,7 @@ impl Message {
             key: format!("{}/{topic}", run.id),
             subject: format!("{}/{}", opening.scope, opening.environment),
             run: Some(run.id.to_string()),
-            commit: opening.commit.clone(),
+            commit: commit(run),
             values,
         }
     }
@@ -237,12 +237,49 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     if let Some(reason) = &opening.reason {
         add("Reason", reason.clone());
     }
-    if let Some(commit) = &opening.commit {
+    if let Some(commit) = commit(run) {
         add("Commit", commit.chars().take(12).collect());
     }
     add("Repository", opening.scope.clone());
     add("Deployment", run.id.to_string());
     facts
+}
+
+/// The commit that the candidate was built from, where its image says so; else the job's.
+fn commit(run: &Run) -> Option<String> {
+    let said = match run.candidates.as_slice() {
+        [candidate] => candidate.facts.as_ref().and_then(|facts| facts.revision()),
+        _ => None,
+    };
+    // Anybody can write anything into a label.
+    let is_commit = |text: &&str| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    said.filter(is_commit).map(ToOwned::to_owned).or_else(|| run.opening.commit.clone())
+}
+
+/// What a template of a message may use where there is no run: the names, with nothing in them.
+#[must_use]
+pub fn without_run() -> BTreeMap<&'static str, Value> {
+    let names = [
+        "service",
+        "environment",
+        "digest",
+        "version",
+        "revision",
+        "sequence",
+        "deployment_id",
+        "mode",
+        "previous_digest",
+        "requestor",
+        "reason",
+        "event",
+        "state",
+        "severity",
+        "message",
+        "url",
+    ];
+    let mut values: BTreeMap<&str, Value> = names.into_iter().map(|name| (name, "".into())).collect();
+    values.extend([("vars", json!({})), ("errors", 0.into())]);
+    values
 }
 
 /// What a template of a message may use. What a run does not have is empty, so that a message is sent in any case.
@@ -264,7 +301,7 @@ fn values(run: &Run, event: NotifyEvent, message: &str) -> BTreeMap<&'static str
         ("environment", opening.environment.as_str().into()),
         ("digest", single.and_then(|one| one.digest.as_ref()).map(ToString::to_string).unwrap_or_default().into()),
         ("version", version.unwrap_or_default().into()),
-        ("revision", opening.commit.clone().unwrap_or_default().into()),
+        ("revision", commit(run).unwrap_or_default().into()),
         ("sequence", single.and_then(|one| one.sequence).map_or_else(|| json!(""), Value::from)),
         ("deployment_id", run.id.as_str().into()),
         ("mode", opening.mode.clone().unwrap_or_default().into()),

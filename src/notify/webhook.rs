@@ -81,7 +81,9 @@ impl Webhook {
 /// The signature of a body: HMAC-SHA-256 over `{seconds}.{body}`, in hexadecimal.
 pub(super) fn signature(key: &SecretString, at: i64, body: &[u8]) -> String {
     // HMAC takes keys of any length (RFC 2104, 2).
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose_secret().trim().as_bytes()) else {
+        return String::new();
+    };
     mac.update(at.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::{Unreadable, Vulnerability, document, parse, time};
@@ -168,7 +169,7 @@ fn is_package(name: &str, vulnerability: &Vulnerability) -> bool {
 
 /// Whether a name is the image's: by a digest in it, or, without one, by the repository.
 fn is_image(name: &str, image: Image<'_>) -> bool {
-    let plain = percent_decoded(name);
+    let plain = percent_decode_str(name).decode_utf8_lossy();
     let repository = image.repository.to_string();
     if let Some(at) = plain.find("sha256:") {
         let digits: String = plain[at..].chars().take("sha256:".len() + 64).collect();
@@ -178,13 +179,6 @@ fn is_image(name: &str, image: Image<'_>) -> bool {
         Some(rest) => rest.split(['?', '&']).any(|part| part.strip_prefix("repository_url=") == Some(&repository)),
         None => plain == repository,
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    url::form_urlencoded::parse(format!("x={}", text.replace('+', "%2B").replace('&', "%26")).as_bytes())
-        .next()
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::config::NotifyEvent;
+use crate::notify::message::without_run;
 use crate::notify::{Letter, Message, Post, Settled, dispatch};
 use crate::promotion::fault::Severity;
 
@@ -15,6 +16,8 @@ pub struct Announcement {
     pub severity: Option<Severity>,
     /// What is said: the first line is the title.
     pub message: String,
+    /// The environment that it is about.
+    pub environment: Option<String>,
     /// Names and values.
     pub facts: Vec<(String, String)>,
     /// The address of the workflow run.
@@ -49,6 +52,15 @@ fn message(announcement: &Announcement) -> Message {
     let said = announcement.message.trim();
     let (title, text) = said.split_once('\n').unwrap_or((said, ""));
     let severity = announcement.severity.unwrap_or(announcement.event.severity());
+    let mut values = without_run();
+    values.extend([
+        ("event", announcement.event.name().into()),
+        ("severity", severity.name().into()),
+        ("message", said.into()),
+        ("environment", announcement.environment.clone().unwrap_or_default().into()),
+        ("revision", announcement.commit.clone().unwrap_or_default().into()),
+        ("url", announcement.url.clone().unwrap_or_default().into()),
+    ]);
     Message {
         event: announcement.event,
         severity,
@@ -61,12 +73,6 @@ fn message(announcement: &Announcement) -> Message {
         subject: announcement.subject.clone(),
         run: None,
         commit: announcement.commit.clone(),
-        values: [
-            ("event", announcement.event.name().into()),
-            ("severity", severity.name().into()),
-            ("message", said.into()),
-            ("url", announcement.url.clone().unwrap_or_default().into()),
-        ]
-        .into(),
+        values,
     }
 }

@@ -12,7 +12,6 @@ use super::work::{Outcome, Trouble, Work};
 use super::{migration, targets};
 use crate::checks::{Depth, listing};
 use crate::config::{CheckName, CheckSeverity};
-use crate::ledger::Filter;
 use crate::promotion::check::Finding;
 use crate::promotion::comparison::{Aspect, Comparison};
 use crate::promotion::digest::Digest;
@@ -118,16 +117,8 @@ async fn nothing_to_do(work: &Work<'_>, resolved: &[Resolved]) -> Result<bool, F
     }
     let deployed = deployed_services(work);
     for one in resolved.iter().filter(|one| !one.route.immutable.is_empty() || deployed.contains(&one.service)) {
-        let run = work.visit.run();
-        let filter = Filter {
-            scope: Some(run.opening.scope.clone()),
-            environment: Some(run.opening.environment.clone()),
-            service: Some(one.service.clone()),
-            limit: Some(20),
-            ..Filter::default()
-        };
-        let past = work.visit.ledger().past(&filter).await?;
-        let last = past.iter().find(|past| past.run != run.id && past.changed_the_world);
+        let past = work.past(&one.service).await?;
+        let last = past.iter().find(|past| past.changed_the_world);
         let made = last.is_some_and(|past| {
             past.state == State::CompletedSuccessfully && past.digest.as_ref() == Some(&one.digest)
         });

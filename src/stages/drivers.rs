@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::work::Work;
 use crate::config;
 use crate::deploy::{self, Driver, Facts, Order};
-use crate::ledger::Filter;
 use crate::promotion::deployment::{Release, Running, uniform};
 use crate::promotion::digest::Digest;
 use crate::promotion::fault::Fault;
@@ -126,9 +125,9 @@ pub(super) async fn before(
     let by_tag = planned.and_then(|image| image.previous()).cloned().map(at);
     let found = match by_driver.or(by_tag) {
         Some(found) => Some(found),
-        None => last_good(work, service).await?.map(|(digest, version)| match digest {
+        None => last_verified(work, service).await?.map(|(found, _)| match found.digest {
             Some(digest) => at(digest),
-            None => Release { version, ..Release::default() },
+            None => found,
         }),
     };
     let is_same = |one: &Release| match (&one.digest, &to.digest) {
@@ -138,20 +137,13 @@ pub(super) async fn before(
     Ok(found.filter(|found| !found.is_unknown() && !is_same(found)))
 }
 
-/// What the last run that ended well has put in place for a service.
-async fn last_good(work: &Work<'_>, service: &str) -> Result<Option<(Option<Digest>, Option<String>)>, Fault> {
-    let opening = &work.visit.run().opening;
-    let filter = Filter {
-        scope: Some(opening.scope.clone()),
-        environment: Some(opening.environment.clone()),
-        service: Some(service.to_owned()),
-        limit: Some(50),
-        ..Filter::default()
-    };
-    let past = work.visit.ledger().past(&filter).await?;
-    let own = &work.visit.run().id;
-    let good = past
-        .into_iter()
-        .find(|one| one.run != *own && one.changed_the_world && one.state == State::CompletedSuccessfully);
-    Ok(good.map(|one| (one.digest, one.version)))
+/// What the last run that changed a service and ended well has left there, an image or a version, and which run that was.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) async fn last_verified(work: &Work<'_>, service: &str) -> Result<Option<(Release, DeploymentId)>, Fault> {
+    let past = work.past(service).await?;
+    let good = past.into_iter().find(|one| one.changed_the_world && one.state == State::CompletedSuccessfully);
+    let found = good.map(|one| (Release { digest: one.digest, image: None, version: one.version }, one.run));
+    Ok(found.filter(|(release, _)| !release.is_unknown()))
 }

@@ -13,9 +13,6 @@ use crate::promotion::stage::Stage;
 /// How often a lease that somebody else holds is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How far back it is looked for runs that changed the environment since the plan was made, in services of runs.
-const LOOKED_AT: u32 = 200;
-
 /// What came of asking for the lease.
 #[derive(Debug)]
 pub(super) enum Lease {
@@ -105,13 +102,8 @@ async fn changes_since_the_plan(work: &Work<'_>) -> Result<Vec<Past>, Fault> {
     let run = work.visit.run();
     let planned = run.stages.iter().rfind(|stage| stage.stage == Stage::Conditions).map(|stage| stage.started_at);
     let Some(planned) = planned.filter(|_| !run.changed_the_world()) else { return Ok(Vec::new()) };
-    let filter = Filter {
-        scope: Some(run.opening.scope.clone()),
-        environment: Some(run.opening.environment.clone()),
-        limit: Some(LOOKED_AT),
-        ..Filter::default()
-    };
-    let mut past = work.visit.ledger().past(&filter).await?;
+    let history = Filter::history(&run.opening.scope, &run.opening.environment);
+    let mut past = work.visit.ledger().past(&history).await?;
     past.retain(|one| {
         one.run != run.id
             && one.changed_the_world

@@ -17,9 +17,6 @@ use crate::promotion::state::State;
 /// How often it is tried to record that a visit was stopped, when what it did last comes in between.
 const INTERRUPTIONS: u32 = 3;
 
-/// How far back it is looked for the run that a rollback takes back, in services of runs.
-const LOOKED_AT: u32 = 200;
-
 /// What a visit found.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -65,13 +62,7 @@ async fn taken_back(
     if request.operation != Operation::Rollback {
         return Ok(None);
     }
-    let filter = Filter {
-        scope: Some(request.job.scope()),
-        environment: Some(target.environment.clone()),
-        limit: Some(LOOKED_AT),
-        ..Filter::default()
-    };
-    let past = ledger.past(&filter).await?;
+    let past = ledger.past(&Filter::history(&request.job.scope(), &target.environment)).await?;
     let is_ours = |service: &str| target.services.iter().any(|one| one.name == service);
     Ok(past.into_iter().find(|one| one.changed_the_world && is_ours(&one.service)).map(|one| one.run))
 }

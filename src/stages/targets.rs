@@ -54,12 +54,7 @@ pub(super) async fn assert(run: &Run, registries: &Registries, ledger: &dyn Ledg
         },
     );
     let Some(fault) = join_all(looks).await.into_iter().find_map(Result::err) else { return Ok(()) };
-    let filter = Filter {
-        scope: Some(run.opening.scope.clone()),
-        environment: Some(run.opening.environment.clone()),
-        limit: Some(1),
-        ..Filter::default()
-    };
+    let filter = Filter { limit: Some(1), ..Filter::history(&run.opening.scope, &run.opening.environment) };
     // Only a better text is lost where the ledger does not say.
     let later =
         ledger.runs(&filter).await.ok().and_then(|runs| runs.into_iter().next()).filter(|later| *later > run.id);

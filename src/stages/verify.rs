@@ -1,16 +1,14 @@
 //! `operation: verify`: whether an environment lives, and whether it still is what was verified there.
 
-use super::drivers::{deployed_services, driver_of, order};
+use super::drivers::{deployed_services, driver_of, last_verified, order};
 use super::targets;
 use super::verification;
 use super::work::{Outcome, Trouble, Work};
-use crate::ledger::Past;
 use crate::promotion::deployment::{Release, Running};
 use crate::promotion::event::Event;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::plan::{Estimate, Plan, Planned, PlannedImage, PlannedTag};
 use crate::promotion::stage::Stage;
-use crate::promotion::state::State;
 
 /// Looks where every tag points. Nothing is going to be changed.
 ///
@@ -105,12 +103,4 @@ fn another(verified: &Release, running: &Running) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// What the last run that changed a service and ended well has left there: an image, or a version.
-async fn last_verified(work: &Work<'_>, service: &str) -> Result<Option<(Release, String)>, Fault> {
-    let past = work.past(service).await?;
-    let good = past.into_iter().find(|one| one.changed_the_world && one.state == State::CompletedSuccessfully);
-    let release = |one: &Past| Release { digest: one.digest.clone(), image: None, version: one.version.clone() };
-    Ok(good.map(|one| (release(&one), one.run.to_string())).filter(|(release, _)| !release.is_unknown()))
 }

@@ -28,9 +28,6 @@ use crate::promotion::retry::RetryPolicy;
 use crate::promotion::state::State;
 use crate::registry::{Inspection, Registries};
 
-/// How far back it is looked, in runs.
-const LOOKED_AT: u32 = 500;
-
 /// The tools of a visit.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -244,13 +241,8 @@ impl Work<'_> {
     /// What the ledger says.
     pub(super) async fn past(&self, service: &str) -> Result<Vec<Past>, LedgerError> {
         let run = self.visit.run();
-        let filter = Filter {
-            scope: Some(run.opening.scope.clone()),
-            environment: Some(run.opening.environment.clone()),
-            service: Some(service.to_owned()),
-            limit: Some(LOOKED_AT),
-            ..Filter::default()
-        };
+        let history = Filter::history(&run.opening.scope, &run.opening.environment);
+        let filter = Filter { service: Some(service.to_owned()), ..history };
         let mut past = self.visit.ledger().past(&filter).await?;
         past.retain(|one| one.run != run.id);
         Ok(past)

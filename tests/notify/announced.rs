@@ -72,3 +72,16 @@ fn what_is_missing_or_fails_is_told() {
     assert_eq!(finished.code, Some(1), "{finished}");
     assert!(finished.stdout.contains("oncall: accepted"), "{finished}");
 }
+
+#[test]
+fn a_template_is_filled_also_where_there_is_no_run() {
+    let channels = r#"hook: { webhook: "${HOOK}", headers: { x-about: "{{ environment }}/{{ digest }}" } }"#;
+    let scene = Scene::new(channels, "");
+    let finished = notify(&scene, "drift", "x").input("environment", "staging").run();
+    assert!(finished.is_success(), "{finished}");
+    assert_eq!(scene.told("/hook").remove(0).headers["x-about"], "staging/");
+    // Nobody is told in a rehearsal, and no secret is needed for it.
+    let finished = notify(&scene, "drift", "x").input("dry-run", "true").env("HOOK", "").run();
+    assert!(finished.is_success() && finished.stdout.contains("these would be told of `drift`: hook"), "{finished}");
+    assert_eq!(scene.channels.told().len(), 1);
+}

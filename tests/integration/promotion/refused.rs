@@ -150,7 +150,7 @@ fn a_digest_that_nobody_can_tell_is_not_asked_for() {
         ("deploy: { workflow: { file: deploy.yml } }", "a workflow does not tell it"),
         ("deploy: { command: { run: [./up] } }", "`deploy.command` has no `running`"),
     ] {
-        let scene = Scene::new().configured(&one_service(&format!("{keys}\n    {deploy}")));
+        let scene = Scene::new().configured(&one_service(&format!("{keys}\n{deploy}")));
         scene.place(&small(1), "acme/api", &["staging"]);
         is_refused(
             &scene,
