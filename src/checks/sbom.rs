@@ -5,10 +5,10 @@
 
 use async_trait::async_trait;
 
-use super::wildcard::is_like;
 use super::{Check, Name, Observation, Subject};
 use crate::config::{CheckName, Sbom as Policy, SbomFormat};
 use crate::promotion::fault::Fault;
+use crate::promotion::wildcard::is_like;
 use crate::registry::{Attachment, PlatformInspection};
 use crate::sbom::{self, Bill, Package, is_denied};
 use crate::scan::document;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Check, Depth, Name, Observation, Subject};
 use crate::config::{CheckName, CheckSeverity, Scan as Policy, Threshold};
@@ -19,14 +19,11 @@ use crate::registry::{Inspection, PlatformInspection};
 use crate::scan::gate::{Knowledge, judge};
 use crate::scan::openvex::Image;
 use crate::scan::scanner::Scanner;
-use crate::scan::{self, Report, Unreadable, document, exceptions, exploited, openvex};
+use crate::scan::{self, CLOCK_SKEW, Report, Unreadable, document, exceptions, exploited, openvex};
 
 /// The vulnerabilities of each platform's image are within the policy, and a report says so that is about this digest.
 #[derive(Debug)]
 pub(super) struct Scan;
-
-/// A scanner's clock may go a little ahead of ours.
-const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 const FIX: &str = "update the packages that are named; what cannot be updated is excepted in the file `scan.exceptions`, \
                    with a reason, an owner and an end";

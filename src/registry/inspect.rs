@@ -129,7 +129,8 @@ pub struct History {
 }
 
 const CONFIG_FIELDS: &[&str] = &["architecture", "os", "variant", "created", "config", "rootfs", "history"];
-const EXECUTION_FIELDS: &[&str] = &["User", "Env", "Entrypoint", "Cmd", "Labels"];
+const EXECUTION_FIELDS: &[&str] =
+    &["User", "Env", "Entrypoint", "Cmd", "Labels", "ExposedPorts", "WorkingDir", "StopSignal"];
 
 impl ImageConfig {
     /// Reads a configuration.
@@ -396,6 +397,8 @@ mod tests {
             br#"{"config":{"User":"app","user":"root"}}"#,
             br#"{"config":{"U\u017fer":"root"}}"#,
             br#"{"config":{"User":"app","User":"root"}}"#,
+            br#"{"config":{"exposedPorts":{"22/tcp":{}}}}"#,
+            br#"{"config":{"WorkingDir":"/app","workingDir":"/"}}"#,
             b"[]",
             b"",
         ] {

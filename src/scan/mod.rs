@@ -26,7 +26,7 @@ mod trivy;
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -34,6 +34,9 @@ use crate::promotion::digest::Digest;
 
 /// How deep reports may be packed into each other: bundle, statement, predicate, report.
 const MAX_DEPTH: usize = 5;
+
+/// A clock may go a little ahead of ours.
+pub const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// How bad a vulnerability is. Ordered: `Unknown` is the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

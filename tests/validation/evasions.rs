@@ -10,7 +10,8 @@ use super::scene::Scene;
 /// An image that runs as somebody, with these entries for another, which runs as root.
 fn two(entries: impl Fn(Value) -> Vec<Value> + Send + Sync + 'static) -> Content {
     let evil = Image::manifest("linux/amd64").layers(1, 200).seed(7).user("root").build();
-    let descriptor = evil.root().json();
+    let root = evil.root();
+    let descriptor = json!({"mediaType": root.media_type, "digest": root.digest, "size": root.size});
     let index = Image::index(&["linux/amd64"]).layers(1, 200).edit_index(move |index| {
         let mut entries = entries(descriptor.clone());
         entries.extend(index["manifests"].as_array().unwrap().iter().cloned());
