@@ -5,10 +5,10 @@
 
 use async_trait::async_trait;
 
-use super::wildcard::is_like;
 use super::{Check, Name, Observation, Subject};
 use crate::config::CheckName;
 use crate::promotion::fault::Fault;
+use crate::promotion::wildcard::is_like;
 use crate::registry::PlatformInspection;
 
 /// Each platform's image is built on one that is allowed.

@@ -93,9 +93,14 @@ pub(super) fn packages(layers: &Readings, inspection: &Inspection) -> Listed {
 fn of_platform(layers: &Readings, platform: &PlatformInspection) -> Result<Contents, String> {
     let mut contents = Vec::new();
     for (place, reading) in layers.of(platform).enumerate() {
-        // What lives elsewhere is not read, and not promoted.
-        let Some(reading) = reading else { continue };
         let layer = place + 1;
+        let Some(reading) = reading else {
+            // The base layers of Windows live elsewhere, and have nothing of what is looked for.
+            if platform.facts.platform.os == "windows" {
+                continue;
+            }
+            return Err(format!("layer {layer} lives elsewhere, and is not read"));
+        };
         match (&reading.defect, &reading.contents) {
             (Some(defect), _) => return Err(format!("layer {layer}: {defect}")),
             (None, None) => return Err(format!("layer {layer} is packed in a way that is not known here")),

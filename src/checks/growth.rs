@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Check, Name, Observation, Subject};
+use super::{Check, Name, Observation, Previous, Subject};
 use crate::config::{CheckName, Growth as Limits, Percent, Size};
 use crate::promotion::fault::Fault;
 use crate::registry::PlatformInspection;
@@ -21,18 +21,32 @@ impl Check for Growth {
         let Some(limits) = &subject.policy.policy.content.growth else {
             return Ok(vec![Observation::nothing("no limit is set")]);
         };
-        let Some(previous) = subject.previous else {
-            return Ok(vec![Observation::nothing("there is nothing that it replaces, or it cannot be read")]);
+        let previous = match subject.previous {
+            Previous::Nothing => return Ok(vec![Observation::nothing("there is nothing that it replaces")]),
+            Previous::Image(previous) => previous,
+            Previous::Unreadable(why) => return Ok(vec![unreadable(why)]),
         };
         let observed = subject.inspection.platforms.iter().map(|platform| {
             let same = |one: &&PlatformInspection| one.facts.platform.satisfies(&platform.facts.platform);
             match previous.platforms.iter().find(same) {
                 Some(before) => observe(platform, before, limits).of(platform),
+                // What cannot be read of it may be what is for this platform.
+                None if !previous.problems.is_empty() => {
+                    unreadable(&previous.problems[0].error.to_string()).of(platform)
+                }
                 None => Observation::nothing("the image that it replaces is not for this platform").of(platform),
             }
         });
         Ok(observed.collect())
     }
+}
+
+fn unreadable(why: &str) -> Observation {
+    Observation::bad(
+        format!("what it replaces cannot be read: {why}"),
+        "what it replaces, to compare with",
+        "try again; if it cannot be read any more, turn the check off for this once (`severity: { growth: off }`)",
+    )
 }
 
 fn observe(now: &PlatformInspection, before: &PlatformInspection, limits: &Limits) -> Observation {

@@ -9,7 +9,7 @@ use super::{Check, Name, Observation, Subject};
 use crate::config::{CheckName, CheckSeverity, Layers, Size, Validate};
 use crate::promotion::digest::Digest;
 use crate::promotion::fault::Fault;
-use crate::registry::{Class, Descriptor, LayerLimits, LayerReading, PlatformInspection};
+use crate::registry::{Class, Descriptor, LayerContents, LayerLimits, LayerReading, PlatformInspection};
 
 /// Each layer of each platform's image unpacks to what the configuration names.
 #[derive(Debug)]
@@ -19,6 +19,9 @@ pub(super) struct Deep;
 const AT_ONCE: usize = 4;
 
 const WANTED: &str = "digest, size, packing and content of every layer as declared";
+
+/// The most bytes of names and packages that are kept of all layers of an image.
+const MAX_WEIGHT: usize = 64 << 20;
 
 /// The checks that look into layers.
 const LOOKING: [CheckName; 3] = [CheckName::Setuid, CheckName::Packages, CheckName::EndOfLife];
@@ -57,8 +60,11 @@ impl Readings {
             }
         }
         let reads: Vec<_> = layers.into_iter().map(|(key, layer)| read(subject, key, layer)).collect();
-        let read: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).try_collect().await?;
-        readings.extend(read);
+        let mut read = stream::iter(reads).buffer_unordered(AT_ONCE);
+        let mut weight = 0_usize;
+        while let Some((key, reading)) = read.try_next().await? {
+            readings.insert(key, bounded(reading, &mut weight, MAX_WEIGHT));
+        }
         Ok(Self(readings))
     }
 
@@ -98,6 +104,18 @@ impl Check for Deep {
     }
 }
 
+/// Adds what is kept of a layer to what is kept of the layers before; the same without it where that is too much.
+fn bounded(reading: LayerReading, weight: &mut usize, most: usize) -> LayerReading {
+    let Some(contents) = &reading.contents else { return reading };
+    let with = weight.saturating_add(contents.weight());
+    if with > most {
+        let contents = LayerContents::without("there is more in the layers than is kept of an image");
+        return LayerReading { contents: Some(contents), ..reading };
+    }
+    *weight = with;
+    reading
+}
+
 fn observe(platform: &PlatformInspection, read: &Readings) -> Observation {
     let mut unpacked = 0;
     let mut foreign = 0;
@@ -131,4 +149,32 @@ async fn read(subject: &Subject<'_>, key: Key, layer: Descriptor) -> Result<(Key
 fn with_contents(platform: &PlatformInspection) -> impl Iterator<Item = (&Descriptor, Option<&Digest>)> {
     let contents = &platform.config.rootfs.diff_ids;
     platform.layers.iter().enumerate().map(|(place, layer)| (layer, contents.get(place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Compression;
+
+    #[test]
+    fn what_is_kept_of_all_layers_has_an_end() {
+        let reading = |name: &str| {
+            let mut contents = LayerContents::default();
+            contents.privileged.insert(name.to_owned(), 0o4755);
+            LayerReading {
+                packed: 1,
+                unpacked: 1,
+                compression: Compression::None,
+                diff_id: None,
+                contents: Some(contents),
+                defect: None,
+            }
+        };
+        let mut weight = 0;
+        for (name, is_kept) in [("four", true), ("seven77", false), ("six666", true), ("x", false)] {
+            let contents = bounded(reading(name), &mut weight, 10).contents.unwrap();
+            assert_eq!((contents.privileged.len() == 1, contents.broken.is_none()), (is_kept, is_kept), "{name}");
+        }
+        assert_eq!(weight, 10);
+    }
 }

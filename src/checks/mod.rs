@@ -25,7 +25,6 @@ mod setuid;
 mod signature;
 mod size;
 mod user;
-mod wildcard;
 
 use std::path::Path;
 
@@ -56,8 +55,8 @@ pub struct Subject<'a> {
     pub policy: &'a Validate,
     /// The registries, for checks that read more.
     pub registries: &'a Registries,
-    /// What it replaces, where there is something that can be read.
-    pub previous: Option<&'a Inspection>,
+    /// What it replaces.
+    pub previous: Previous<'a>,
     /// What several checks read, and one has read already.
     pub evidence: &'a Evidence,
     /// GitHub and the job's repository there, for attestations.
@@ -68,6 +67,17 @@ pub struct Subject<'a> {
     pub depth: Depth,
     /// The time.
     pub now: DateTime<Utc>,
+}
+
+/// What an image replaces.
+#[derive(Debug, Clone, Copy)]
+pub enum Previous<'a> {
+    /// Nothing.
+    Nothing,
+    /// This image.
+    Image(&'a Inspection),
+    /// Something that cannot be read, for this reason.
+    Unreadable(&'a str),
 }
 
 /// What a check saw, in one place.

@@ -1,6 +1,7 @@
 //! `ports`: the ports that the image says it listens on.
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::{Check, Name, Observation, Subject};
 use crate::config::CheckName;
@@ -27,13 +28,18 @@ impl Check for Ports {
 }
 
 fn observe(platform: &PlatformInspection, allowed: &[String]) -> Observation {
+    let wanted = if allowed.is_empty() { "no port".to_owned() } else { format!("no port but {}", allowed.join(", ")) };
     // A set, written as an object with empty values (image-spec `config.md`).
-    let exposed = platform.config_json.pointer("/config/ExposedPorts").and_then(serde_json::Value::as_object);
-    let exposed: Vec<String> =
-        exposed.into_iter().flat_map(|ports| ports.keys()).map(|port| with_protocol(port)).collect();
+    let exposed: Vec<String> = match platform.config_json.pointer("/config/ExposedPorts") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Object(ports)) => ports.keys().map(|port| with_protocol(port)).collect(),
+        Some(_) => {
+            let fix = "rebuild the image: `ExposedPorts` of its configuration is an object with a port for each key";
+            return Observation::bad("`ExposedPorts` is not what lists ports", wanted, fix);
+        }
+    };
     let others: Vec<&str> = exposed.iter().filter(|port| !allowed.contains(port)).map(String::as_str).collect();
     let seen = if exposed.is_empty() { "none".to_owned() } else { exposed.join(", ") };
-    let wanted = if allowed.is_empty() { "no port".to_owned() } else { format!("no port but {}", allowed.join(", ")) };
     let fix = format!("remove `EXPOSE {}` from the Dockerfile, or allow it in `content.ports`", others.join(" "));
     Observation::either(others.is_empty(), seen, wanted, fix)
 }

@@ -5,10 +5,10 @@
 
 use async_trait::async_trait;
 
-use super::wildcard::is_like;
 use super::{Check, Name, Observation, Subject};
 use crate::config::{CheckName, Sbom as Policy, SbomFormat};
 use crate::promotion::fault::Fault;
+use crate::promotion::wildcard::is_like;
 use crate::registry::{Attachment, PlatformInspection};
 use crate::sbom::{self, Bill, Package, is_denied};
 use crate::scan::document;
@@ -49,30 +49,39 @@ fn observe(
     let wanted = wanted(policy);
     let root = &subject.inspection.root.digest;
     let mut bills: Vec<Bill> = Vec::new();
-    let mut wrong = Vec::new();
+    // Those that do not count, and those of which nobody knows what is on them.
+    let (mut wrong, mut unread) = (Vec::new(), Vec::new());
     for attachment in attachments.iter().filter(|one| one.subject == platform.manifest.digest || one.subject == *root) {
-        let Ok(bytes) = &attachment.bytes else { continue };
-        let Ok(text) = document::text(bytes) else { continue };
-        // What is no JSON at all is a signature, or another kind of document.
-        match sbom::read(&text) {
+        let told = |why: String| format!("{}: {why}", attachment.manifest.short());
+        match read(attachment) {
             Ok(Some(bill)) if !bill.subjects.is_empty() && !bill.subjects.contains(&attachment.subject) => {
-                wrong.push(format!("{}: it is about another image", attachment.manifest.short()));
+                wrong.push(told("it is about another image".to_owned()));
             }
-            Ok(Some(bill)) if policy.formats.contains(&bill.format) => bills.push(bill),
-            Ok(Some(bill)) => wrong.push(format!("{}: {} is not asked for", attachment.manifest.short(), bill.format)),
+            Ok(Some(bill)) if !policy.formats.contains(&bill.format) => {
+                wrong.push(told(format!("{} is not asked for", bill.format)));
+            }
+            Ok(Some(bill)) if bill.packages.is_empty() => wrong.push(told("it lists nothing".to_owned())),
+            Ok(Some(bill)) => bills.push(bill),
             Ok(None) => {}
-            Err(why) if looks_like_a_bill(attachment) => wrong.push(format!("{}: {why}", attachment.manifest.short())),
+            // What is no JSON at all may be a signature, or another kind of document.
+            Err(why) if looks_like_a_bill(attachment) => unread.push(told(why)),
             Err(_) => {}
         }
     }
     let fix = "let the build attach one (`docker buildx build --sbom=true`, `cosign attest --type spdxjson`)";
     if bills.is_empty() {
-        let nothing = wrong.is_empty();
-        let seen = if nothing { "none".to_owned() } else { format!("none that counts: {}", wrong.join("; ")) };
+        let why: Vec<String> = unread.into_iter().chain(wrong).collect();
+        let nothing = why.is_empty();
+        let seen = if nothing { "none".to_owned() } else { format!("none that counts: {}", why.join("; ")) };
         if nothing && !policy.required {
             return Observation::nothing(seen);
         }
         return Observation::bad(seen, wanted, fix);
+    }
+    // What is denied may be on the list that cannot be read.
+    let denies = !policy.deny_licenses.is_empty() || !policy.deny_packages.is_empty();
+    if denies && !unread.is_empty() {
+        return Observation::bad(unread.join("; "), wanted, "attach the list again, or remove it");
     }
     let packages = || bills.iter().flat_map(|bill| &bill.packages);
     let mut denied: Vec<String> = packages().filter_map(|package| denial(package, policy)).collect();
@@ -92,11 +101,19 @@ fn observe(
     )
 }
 
+/// The bill in an attachment; none where it is something else.
+///
+/// # Errors
+/// What cannot be read.
+fn read(attachment: &Attachment) -> Result<Option<Bill>, String> {
+    let bytes = attachment.bytes.as_ref().map_err(ToString::to_string)?;
+    let text = document::text(bytes).map_err(|error| error.to_string())?;
+    sbom::read(&text)
+}
+
 /// Whether an attachment claims to be a bill, so that one that cannot be read is told.
 fn looks_like_a_bill(attachment: &Attachment) -> bool {
-    let said = format!("{} {}", attachment.media_type, attachment.artifact_type).to_lowercase();
-    let predicate = attachment.annotations.get("in-toto.io/predicate-type").map_or("", String::as_str);
-    said.contains("spdx") || said.contains("cyclonedx") || predicate.contains("spdx") || predicate.contains("cyclonedx")
+    attachment.says_to_be(&["spdx", "cyclonedx"])
 }
 
 fn denial(package: &Package, policy: &Policy) -> Option<String> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Check, Depth, Name, Observation, Subject};
 use crate::config::{CheckName, CheckSeverity, Scan as Policy, Threshold};
@@ -19,17 +19,17 @@ use crate::registry::{Inspection, PlatformInspection};
 use crate::scan::gate::{Knowledge, judge};
 use crate::scan::openvex::Image;
 use crate::scan::scanner::Scanner;
-use crate::scan::{self, Report, Unreadable, document, exceptions, exploited, openvex};
+use crate::scan::{self, CLOCK_SKEW, Report, Unreadable, document, exceptions, exploited, openvex};
 
 /// The vulnerabilities of each platform's image are within the policy, and a report says so that is about this digest.
 #[derive(Debug)]
 pub(super) struct Scan;
 
-/// A scanner's clock may go a little ahead of ours.
-const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
-
 const FIX: &str = "update the packages that are named; what cannot be updated is excepted in the file `scan.exceptions`, \
                    with a reason, an owner and an end";
+
+/// The words in the types of what is a report, or may have one in it.
+const REPORTS: [&str; 5] = ["sarif", "vuln", "trivy", "grype", "application/json"];
 
 /// A report, and where it is from.
 struct Found {
@@ -115,6 +115,12 @@ fn from_files(policy: &Policy, workspace: &Path) -> Result<Findings, Fault> {
     let mut findings = Findings::default();
     let paths = document::find(workspace, &policy.reports)
         .map_err(|why| Fault::new(Code::ConfigurationInvalid, format!("`scan.reports`: {why}")))?;
+    if policy.required && !policy.run {
+        let named = policy.reports.iter().filter(|pattern| !pattern.contains(['*', '?', '[']));
+        for missing in named.filter(|name| !workspace.join(name).exists()) {
+            findings.unreadable.push((missing.clone(), Unreadable::Unread { why: "it is not there".to_owned() }));
+        }
+    }
     for path in paths {
         let origin = path.strip_prefix(workspace).unwrap_or(&path).display().to_string();
         findings.take(origin, document::read_file(&path).and_then(|bytes| scan::read(&bytes)));
@@ -127,9 +133,14 @@ async fn attached(subject: &Subject<'_>, findings: &mut Findings) -> Result<(), 
     for attachment in subject.evidence.attachments(subject).await?.iter() {
         let origin = format!("attached {}", attachment.manifest.short());
         match &attachment.bytes {
-            // What is no JSON at all is a signature or the like; what was tampered with names its own fault.
+            // What is no JSON at all is a signature or the like, where it does not say to be a report; what was tampered
+            // with names its own fault.
             Ok(bytes) => match scan::read(bytes) {
-                Err(Unreadable::NotJson { .. } | Unreadable::NotText | Unreadable::Empty) => findings.others += 1,
+                Err(Unreadable::NotJson { .. } | Unreadable::NotText | Unreadable::Empty)
+                    if !attachment.says_to_be(&REPORTS) =>
+                {
+                    findings.others += 1;
+                }
                 Ok(reports) => {
                     let reports = reports.into_iter().map(|mut report| {
                         // What says nothing of itself is about what it is attached to.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::branches::matches;
 use super::{Gate, Look, Subject, short, together};
 use crate::config::{Checks as Rule, CountsAs, RequiredChecks};
 use crate::github::Hub;
 use crate::github::runs::RunFilter;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::required_checks::{Judgement, Light, Observed, Own, Requirement, Standing, Wanted, judge};
+use crate::promotion::wildcard::is_like;
 
 /// How many of the newest workflow runs of a commit are looked at, to tell workflows apart.
 const RUNS: usize = 100;
@@ -51,7 +51,7 @@ impl Checks {
         let names = runs.chain(observed.statuses.iter().map(|status| status.context.as_str()));
         let names: BTreeSet<String> =
             names.chain(required.iter().map(|one| one.name.as_str())).map(ToOwned::to_owned).collect();
-        let is_ignored = |name: &String| self.rule.ignore.iter().any(|pattern| matches(pattern, name));
+        let is_ignored = |name: &String| self.rule.ignore.iter().any(|pattern| is_like(pattern, name, true));
         Wanted {
             required,
             everything: self.rule.required == RequiredChecks::All,

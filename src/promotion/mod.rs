@@ -35,4 +35,5 @@ pub(crate) mod stories;
 pub mod traffic;
 pub mod untrusted;
 pub mod way_back;
+pub mod wildcard;
 pub mod window;

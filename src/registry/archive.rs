@@ -30,6 +30,9 @@ const MAX_REPLACED: usize = 200_000;
 /// The most of one layer's names that are kept.
 const MAX_KEPT: usize = 20_000;
 
+/// The most bytes that these names have together.
+const MAX_NAMED: usize = 4 << 20;
+
 /// Names are remembered by their hashes, which nobody outside can foresee.
 static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
@@ -62,6 +65,24 @@ impl LayerContents {
         archive.finish()
     }
 
+    /// How many bytes of names and packages are kept of it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let packages = |one: &Installed| match one {
+            Installed::Listed(packages) => packages.iter().map(|(name, version)| name.len() + version.len()).sum(),
+            Installed::Unread => 0,
+        };
+        self.privileged.keys().chain(&self.removed).chain(&self.opaque).map(String::len).sum::<usize>()
+            + self.releases.values().map(String::len).sum::<usize>()
+            + self.databases.iter().map(|(name, one)| name.len() + packages(one)).sum::<usize>()
+    }
+
+    /// The same without anything that is kept, for a reason.
+    #[must_use]
+    pub fn without(why: &str) -> Self {
+        Self { broken: Some(why.to_owned()), ..Self::default() }
+    }
+
     /// Whether it has an entry of this name, in place of one below. Of a layer with very many entries, not all are
     /// known.
     #[must_use]
@@ -75,14 +96,18 @@ pub(super) struct Archive {
     contents: LayerContents,
     block: Vec<u8>,
     state: State,
-    /// A name that came before its entry.
-    name: Option<String>,
+    /// Names that came before their entry, each in its place; an empty one stands for that in the entry's header.
+    names: Vec<String>,
     /// Another name that came before its entry, for those who know of files with holes (GNU tar's `sparse` formats).
     alias: Option<String>,
     /// A size that came before its entry.
     size: Option<u64>,
+    /// Whether attributes came before their entry.
+    has_attributes: bool,
     /// The bytes of databases that were read so far.
     read: u64,
+    /// The bytes of names that were kept so far.
+    named: usize,
     /// Empty blocks one after another: two are the end.
     empty: u8,
 }
@@ -113,10 +138,12 @@ impl Archive {
             contents: LayerContents::default(),
             block: Vec::with_capacity(BLOCK),
             state: State::Header,
-            name: None,
+            names: Vec::new(),
             alias: None,
             size: None,
+            has_attributes: false,
             read: 0,
+            named: 0,
             empty: 0,
         }
     }
@@ -197,17 +224,28 @@ impl Archive {
         }
         let purpose = match kind {
             b'x' | b'g' | b'L' | b'K' if size > MAX_NAMES => return self.broken("the names of an entry have no end"),
-            b'x' => Purpose::Attributes,
+            // Some unpack it by all of them, some by the last.
+            b'x' if self.has_attributes => return self.broken("an entry has attributes twice"),
+            b'x' => {
+                self.has_attributes = true;
+                Purpose::Attributes
+            }
             b'L' => Purpose::LongName,
             b'g' | b'K' => Purpose::Nothing,
+            // The map goes on behind the header, and is no entry, whatever it looks like.
+            b'S' if block[482] != 0 => return self.broken("an entry has a map of holes that does not fit into it"),
             _ => {
-                let name = self.name.take().unwrap_or_else(|| header_name(block));
+                self.has_attributes = false;
+                self.contents.entries += 1;
                 let mode = number(&block[100..108]).unwrap_or_default();
-                // Whoever unpacks it takes one of the two names: it is under both.
-                if let Some(alias) = self.alias.take() {
-                    self.entry(&plain(&alias), kind, mode, size);
+                // Whoever unpacks it takes one of its names: it is under all.
+                let purposes = self.names(block).into_iter().map(|name| self.entry(&name, kind, mode, size));
+                let mut purposes: Vec<Purpose> =
+                    purposes.filter(|purpose| !matches!(purpose, Purpose::Nothing)).collect();
+                if purposes.len() > 1 {
+                    return self.broken("an entry has several names");
                 }
-                self.entry(&plain(&name), kind, mode, size)
+                purposes.pop().unwrap_or(Purpose::Nothing)
             }
         };
         // A link or a directory has no content, whatever it says of its size.
@@ -216,11 +254,30 @@ impl Archive {
         State::Content { left: size, filling, purpose, kept: Vec::new() }
     }
 
-    /// Takes an entry in; tells what its content is for.
+    /// The names of an entry: by what came before it (Go's `archive/tar` prefers GNU's, others the last), or by its
+    /// header.
+    fn names(&mut self, block: &[u8]) -> BTreeSet<String> {
+        let mut names = std::mem::take(&mut self.names);
+        if names.is_empty() {
+            names.push(String::new());
+        }
+        let named = |name: String| if name.is_empty() { header_names(block) } else { vec![name] };
+        names.into_iter().flat_map(named).chain(self.alias.take()).map(|name| plain(&name)).collect()
+    }
+
+    /// Takes an entry in under one of its names; tells what its content is for.
     fn entry(&mut self, name: &str, kind: u8, mode: u64, size: u64) -> Purpose {
-        let contents = &mut self.contents;
-        contents.entries += 1;
         let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let is_file = matches!(kind, b'0' | 0 | b'7' | b'S');
+        let is_privileged = (is_file || kind == b'1') && mode & 0o6000 != 0;
+        if last.starts_with(".wh.") || is_privileged || (is_file && installed::is_database(name).is_some()) {
+            self.named = self.named.saturating_add(name.len());
+            if self.named > MAX_NAMED {
+                self.contents.broken.get_or_insert_with(|| "the names in it have no end".to_owned());
+                return Purpose::Nothing;
+            }
+        }
+        let contents = &mut self.contents;
         if last == ".wh..wh..opq" {
             if contents.opaque.len() < MAX_KEPT {
                 contents.opaque.insert(folder.to_owned());
@@ -242,8 +299,7 @@ impl Archive {
         }
         // The last entry of a name counts.
         contents.privileged.remove(name);
-        let is_file = matches!(kind, b'0' | 0 | b'7' | b'S');
-        if (is_file || kind == b'1') && mode & 0o6000 != 0 {
+        if is_privileged {
             if contents.privileged.len() >= MAX_KEPT {
                 contents
                     .broken
@@ -279,7 +335,7 @@ impl Archive {
         let State::Content { purpose, kept, .. } = std::mem::replace(&mut self.state, State::Header) else { return };
         match purpose {
             Purpose::Nothing => {}
-            Purpose::LongName => self.name = Some(text(&kept)),
+            Purpose::LongName => self.names.push(text(&kept)),
             Purpose::Attributes => self.attributes(&kept),
             Purpose::Release(name) => {
                 self.contents.releases.insert(name, text(&kept));
@@ -304,7 +360,7 @@ impl Archive {
             bytes = &bytes[space + 1 + record.len()..];
             let record = text(record.strip_suffix(b"\n").unwrap_or(record));
             match record.split_once('=') {
-                Some(("path", name)) => self.name = Some(name.to_owned()),
+                Some(("path", name)) => self.names.push(name.to_owned()),
                 Some(("GNU.sparse.name", name)) => self.alias = Some(name.to_owned()),
                 Some(("size", size)) => self.size = size.parse().ok(),
                 _ => {}
@@ -331,11 +387,23 @@ fn number(field: &[u8]) -> Option<u64> {
     if digits.is_empty() { Some(0) } else { u64::from_str_radix(digits, 8).ok() }
 }
 
-fn header_name(block: &[u8]) -> String {
+/// The name in a header; two where it is read in two ways.
+fn header_names(block: &[u8]) -> Vec<String> {
     let name = text(&block[..100]);
-    // GNU's own format has something else in the place of the prefix.
-    let prefix = if &block[257..263] == b"ustar\0" { text(&block[345..500]) } else { String::new() };
-    if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
+    let prefixed = |end: usize| match text(&block[345..end]) {
+        prefix if prefix.is_empty() => name.clone(),
+        prefix => format!("{prefix}/{name}"),
+    };
+    match &block[257..263] {
+        // The format of `star` has times behind a shorter prefix.
+        b"ustar\0" if &block[508..512] == b"tar\0" => vec![prefixed(476), prefixed(500)],
+        b"ustar\0" => vec![prefixed(500)],
+        // GNU's own format has two times in the place of the prefix; where they are none, Go takes them for one.
+        b"ustar " if number(&block[345..357]).is_none() || number(&block[357..369]).is_none() => {
+            vec![name.clone(), prefixed(500)]
+        }
+        _ => vec![name],
+    }
 }
 
 /// A text up to its first NUL.
@@ -455,6 +523,19 @@ mod tests {
         builder.append(&header, b"".as_slice()).unwrap();
         let contents = LayerContents::of_archive(&builder.into_inner().unwrap(), 77);
         assert_eq!(contents.privileged.keys().collect::<Vec<_>>(), ["harmless", "usr/bin/mount"]);
+        // Twice: some take all of them, some the last.
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("size", b"1024".as_slice())]).unwrap();
+        builder.append_pax_extensions([("comment", b"x".as_slice())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        header.set_path("first").unwrap();
+        header.set_cksum();
+        builder.append(&header, b"".as_slice()).unwrap();
+        let mut bytes = builder.into_inner().unwrap();
+        bytes.truncate(bytes.len() - 1024);
+        bytes.extend(archive(&[file("usr/bin/su", 0o4755, b"")]));
+        assert_eq!(LayerContents::of_archive(&bytes, 77).broken.as_deref(), Some("an entry has attributes twice"));
         // An entry with a size that does not fit into anything.
         let mut builder = tar::Builder::new(Vec::new());
         builder.append_pax_extensions([("size", b"18446744073709551615".as_slice())]).unwrap();
@@ -473,6 +554,87 @@ mod tests {
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend([0; 5000]);
         assert_eq!(LayerContents::of_archive(&bytes, 1000).broken.as_deref(), Some("it is cut off"));
+    }
+
+    #[test]
+    fn nothing_is_hidden_by_a_name_that_others_do_not_take() {
+        /// An entry of mode and name behind headers that name it otherwise.
+        fn named(bytes: &mut Vec<u8>, long: Option<&str>, path: Option<&str>, name: &str, mode: u32) {
+            let mut builder = tar::Builder::new(Vec::new());
+            if let Some(long) = long {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(tar::EntryType::GNULongName);
+                header.set_path("././@LongLink").unwrap();
+                header.set_size(long.len() as u64);
+                header.set_cksum();
+                builder.append(&header, long.as_bytes()).unwrap();
+            }
+            if let Some(path) = path {
+                builder.append_pax_extensions([("path", path.as_bytes())]).unwrap();
+            }
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(mode);
+            header.set_size(0);
+            header.set_path(name).unwrap();
+            header.set_cksum();
+            builder.append(&header, b"".as_slice()).unwrap();
+            let whole = builder.into_inner().unwrap();
+            bytes.extend(&whole[..whole.len() - 1024]);
+        }
+        let found = |bytes: &[u8]| LayerContents::of_archive(bytes, 77).privileged.into_keys().collect::<Vec<_>>();
+        // An empty name is none.
+        for (long, path) in [(None, Some("")), (Some(""), None), (Some(""), Some(""))] {
+            let mut bytes = Vec::new();
+            named(&mut bytes, long, path, "usr/bin/evil", 0o4755);
+            named(&mut bytes, long, path, "harmless", 0o755);
+            assert_eq!(found(&bytes), ["usr/bin/evil"], "{long:?} {path:?}");
+        }
+        // GNU's counts in Go, the last elsewhere.
+        let mut bytes = Vec::new();
+        named(&mut bytes, Some("usr/bin/evil"), Some("allowed"), "x", 0o4755);
+        named(&mut bytes, None, None, "allowed", 0o755);
+        assert_eq!(found(&bytes), ["usr/bin/evil"]);
+        let mut bytes = Vec::new();
+        named(&mut bytes, Some("allowed"), Some("usr/bin/evil"), "x", 0o4755);
+        assert_eq!(found(&bytes), ["allowed", "usr/bin/evil"]);
+        assert_eq!(LayerContents::of_archive(&bytes, 77).entries, 1);
+        // What stands where GNU's format has times.
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o4755);
+        header.set_size(0);
+        header.set_path("evil").unwrap();
+        header.as_mut_bytes()[345..352].copy_from_slice(b"usr/bin");
+        header.set_cksum();
+        assert_eq!(found(header.as_bytes()), ["evil", "usr/bin/evil"]);
+        // A map of holes that goes on in the next block, which looks like an entry.
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(0);
+        header.set_path("holes").unwrap();
+        header.as_mut_bytes()[482] = 1;
+        header.set_cksum();
+        assert!(LayerContents::of_archive(header.as_bytes(), 77).broken.is_some());
+    }
+
+    #[test]
+    fn names_that_are_kept_have_an_end() {
+        let names: Vec<String> = (0..6).map(|number| format!("{number}{}", "x".repeat(1_000_000))).collect();
+        let of = |mode: u32, name: &dyn Fn(&str) -> String| {
+            let names: Vec<String> = names.iter().map(|long| name(long)).collect();
+            let entries: Vec<Entry<'_>> = names.iter().map(|name| file(name, mode, b"")).collect();
+            LayerContents::of_archive(&archive(&entries), 10_000)
+        };
+        for (what, contents) in [
+            ("setuid", of(0o4755, &|long| long.to_owned())),
+            ("whiteouts", of(0o644, &|long| format!("{long}/.wh.x"))),
+            ("opaque folders", of(0o644, &|long| format!("{long}/.wh..wh..opq"))),
+            ("databases", of(0o644, &|long| format!("var/lib/dpkg/status.d/{long}"))),
+        ] {
+            assert_eq!(contents.broken.as_deref(), Some("the names in it have no end"), "{what}");
+            assert!(contents.weight() <= 4 << 20, "{what}: {}", contents.weight());
+        }
+        // Those of other files are not kept.
+        assert_eq!(of(0o644, &|long| long.to_owned()).broken, None);
     }
 
     proptest! {

@@ -41,6 +41,19 @@ pub struct Attachment {
     pub bytes: Result<Bytes, RegistryError>,
 }
 
+/// The annotations that name the predicate of a statement: BuildKit's, cosign's in its old form and in bundles.
+const PREDICATES: [&str; 3] = ["in-toto.io/predicate-type", "predicateType", "dev.sigstore.bundle.predicateType"];
+
+impl Attachment {
+    /// Whether its types, or that of the predicate in it, have one of these words in them.
+    #[must_use]
+    pub fn says_to_be(&self, words: &[&str]) -> bool {
+        let predicates = PREDICATES.iter().filter_map(|name| self.annotations.get(*name));
+        let types = [&self.media_type, &self.artifact_type].into_iter().chain(predicates);
+        types.map(|said| said.to_ascii_lowercase()).any(|said| words.iter().any(|word| said.contains(word)))
+    }
+}
+
 impl Registries {
     /// Reads what is attached to an image and to each of its platforms: by OCI's referrers, under cosign's tags, and as
     /// BuildKit's attestations inside the index. Only documents are read, not what has the media type of an archive.

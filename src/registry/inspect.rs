@@ -129,7 +129,8 @@ pub struct History {
 }
 
 const CONFIG_FIELDS: &[&str] = &["architecture", "os", "variant", "created", "config", "rootfs", "history"];
-const EXECUTION_FIELDS: &[&str] = &["User", "Env", "Entrypoint", "Cmd", "Labels"];
+const EXECUTION_FIELDS: &[&str] =
+    &["User", "Env", "Entrypoint", "Cmd", "Labels", "ExposedPorts", "WorkingDir", "StopSignal"];
 
 impl ImageConfig {
     /// Reads a configuration.
@@ -177,7 +178,7 @@ impl Registries {
         let mut looked =
             vec![Looked { descriptor: None, digest: root.digest.clone(), manifest: Ok(Arc::clone(&root)) }];
         let mut problems = Vec::new();
-        let mut known = HashSet::from([root.digest.clone()]);
+        let mut known = HashSet::from([(root.digest.clone(), false)]);
         let mut next = manifests_of(&root, &mut known);
         let mut depth = 0;
         while !next.is_empty() {
@@ -272,6 +273,7 @@ impl Inspection {
             .filter_map(|looked| looked.manifest.as_ref().ok())
             .map(|manifest| (manifest.digest.clone(), Arc::clone(manifest)))
             .collect();
+        let named: HashSet<&Digest> = looked.iter().map(|looked| &looked.digest).collect();
         let tree = Tree::of(&root.digest, &manifests);
         let mut blobs: HashMap<&Digest, u64> = HashMap::new();
         for blob in tree.manifests().flat_map(|manifest| manifest.references()).filter(|blob| !blob.is_manifest()) {
@@ -280,7 +282,7 @@ impl Inspection {
         let facts = ImageFacts {
             media_type: root.media_type.clone(),
             platforms: platforms.iter().map(|platform| platform.facts.clone()).collect(),
-            manifests: looked.len() as u64 - 1,
+            manifests: named.len() as u64 - 1,
             blobs: blobs.len() as u64,
             bytes: blobs.values().fold(0, |sum, size| sum.saturating_add(*size)),
         };
@@ -305,10 +307,11 @@ impl Inspection {
     }
 }
 
-/// The manifests that an index names and that were not named before.
-fn manifests_of(index: &Manifest, known: &mut HashSet<Digest>) -> Vec<Descriptor> {
+/// The manifests that an index names and that were not named before; what was named as an attestation may be named as an
+/// image again, and is looked at as one.
+fn manifests_of(index: &Manifest, known: &mut HashSet<(Digest, bool)>) -> Vec<Descriptor> {
     let children = index.children().iter().filter(|child| child.is_manifest());
-    children.filter(|child| known.insert(child.digest.clone())).cloned().collect()
+    children.filter(|child| known.insert((child.digest.clone(), child.is_attestation()))).cloned().collect()
 }
 
 /// What is wrong with a manifest that was looked at.
@@ -394,6 +397,8 @@ mod tests {
             br#"{"config":{"User":"app","user":"root"}}"#,
             br#"{"config":{"U\u017fer":"root"}}"#,
             br#"{"config":{"User":"app","User":"root"}}"#,
+            br#"{"config":{"exposedPorts":{"22/tcp":{}}}}"#,
+            br#"{"config":{"WorkingDir":"/app","workingDir":"/"}}"#,
             b"[]",
             b"",
         ] {

@@ -132,7 +132,7 @@ pub enum LayerDefect {
 }
 
 impl Registries {
-    /// Reads a layer whole, in constant memory, and checks its size, its digest, that it unpacks, and, where `diff_id`
+    /// Reads a layer whole, in bounded memory, and checks its size, its digest, that it unpacks, and, where `diff_id`
     /// is given, that it unpacks to what the image's configuration names.
     ///
     /// # Errors

@@ -34,9 +34,6 @@ pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.oci.artifact.manifest.v1+json";
 
-/// The annotation by which BuildKit marks what is attached inside an index.
-const ATTACHED_TO: &str = "vnd.docker.reference.type";
-
 /// A manifest: an image, an index, or an artifact.
 #[derive(Debug, Clone)]
 pub struct Manifest {
@@ -133,15 +130,12 @@ impl Descriptor {
                 || self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar"))
     }
 
-    /// Whether it is, inside an index, attached to another entry instead of being for a platform: an attestation, marked
-    /// as BuildKit does (moby/buildkit `docs/attestations/attestation-storage.md`).
+    /// Whether it is, inside an index, attached to another entry instead of being for a platform: an attestation, under
+    /// the platform that BuildKit gives them (moby/buildkit `docs/attestations/attestation-storage.md`). Whoever runs an
+    /// image goes by the platform, whatever annotations say.
     #[must_use]
     pub fn is_attestation(&self) -> bool {
-        self.annotations.contains_key(ATTACHED_TO)
-            || self
-                .platform
-                .as_ref()
-                .is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown")
+        self.platform.as_ref().is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown")
     }
 
     /// Whether it points to an image's configuration.
@@ -488,8 +482,13 @@ mod tests {
             }
             descriptor(json)
         };
-        assert!(child(json!({"annotations": {"vnd.docker.reference.type": "attestation-manifest"}})).is_attestation());
+        let annotated = json!({"vnd.docker.reference.type": "attestation-manifest"});
         assert!(child(json!({"platform": {"os": "unknown", "architecture": "unknown"}})).is_attestation());
+        assert!(!child(json!({"annotations": annotated.clone()})).is_attestation());
+        assert!(
+            !child(json!({"annotations": annotated, "platform": {"os": "linux", "architecture": "amd64"}}))
+                .is_attestation()
+        );
         assert!(!child(json!({"platform": {"os": "linux", "architecture": "amd64"}})).is_attestation());
         assert!(!child(json!({})).is_attestation());
     }

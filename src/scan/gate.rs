@@ -75,7 +75,7 @@ pub fn judge(
     let mut failing: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     let mut warned = Vec::new();
     for one in once(vulnerabilities) {
-        if openvex::clears(&knowledge.statements, &one, image) {
+        if openvex::clears(&knowledge.statements, &one, image, now) {
             judgement.excused += 1;
             continue;
         }
@@ -121,6 +121,10 @@ pub fn judge(
     }
     if !warned.is_empty() {
         judgement.warnings.push(listed(&warned));
+    }
+    let future = knowledge.statements.iter().filter(|statement| statement.is_of_the_future(now)).count();
+    if future > 0 {
+        judgement.warnings.push(format!("{future} OpenVEX statements are dated in the future, and not heard"));
     }
     let late = knowledge.exceptions.iter().filter(|exception| exception.has_expired(now)).count();
     if late > 0 && judgement.failures.is_empty() {

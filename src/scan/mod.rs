@@ -26,7 +26,7 @@ mod trivy;
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -34,6 +34,9 @@ use crate::promotion::digest::Digest;
 
 /// How deep reports may be packed into each other: bundle, statement, predicate, report.
 const MAX_DEPTH: usize = 5;
+
+/// A clock may go a little ahead of ours.
+pub const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// How bad a vulnerability is. Ordered: `Unknown` is the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -308,8 +311,26 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_none_or_an_error_and_never_an_empty_report() {
-        for text in ["{}", r#"{"bomFormat":"CycloneDX","components":[]}"#, r#"{"vulnerabilities":[]}"#] {
+        for text in [
+            "{}",
+            r#"{"bomFormat":"CycloneDX","components":[]}"#,
+            r#"{"vulnerabilities":[]}"#,
+            // Trivy with other scanners than that of vulnerabilities.
+            r#"{"SchemaVersion":2,"ArtifactName":"x","Results":[{"Target":"/key","Class":"secret","Secrets":[]}]}"#,
+            r#"{"SchemaVersion":2,"ArtifactName":"x","Results":[{"Target":"OS Packages","Class":"license"},{"Class":"config"}]}"#,
+            r#"{"SchemaVersion":2,"ArtifactName":"x","Metadata":{"OS":{"Family":"alpine","Name":"3.10.2"}}}"#,
+        ] {
             assert_eq!(read(text.as_bytes()), Ok(Vec::new()), "{text}");
+        }
+        // Nothing was found where somebody looked.
+        for text in [
+            r#"{"SchemaVersion":2,"ArtifactName":"scratch","Metadata":{}}"#,
+            r#"{"SchemaVersion":2,"ArtifactName":"x","Results":[{"Target":"alpine","Class":"os-pkgs"},{"Class":"secret"}]}"#,
+            r#"{"SchemaVersion":2,"ArtifactName":"x","Results":[{"Target":"old"}]}"#,
+            r#"{"runs":[{"tool":{"driver":{}},"results":[],"invocations":[{"executionSuccessful":true}]}]}"#,
+        ] {
+            let reports = read(text.as_bytes()).unwrap();
+            assert!(reports.len() == 1 && reports[0].vulnerabilities.is_empty(), "{text}: {reports:?}");
         }
         for (text, says) in [
             ("", "empty"),
@@ -323,6 +344,12 @@ mod tests {
             (r#"{"matches":{}}"#, "malformed"),
             (r#"{"matches":[{}]}"#, "malformed"),
             (r#"{"runs":[{"results":"none"}]}"#, "malformed"),
+            (r#"{"runs":[{"tool":{"driver":{}}}]}"#, "nobody has looked"),
+            (r#"{"runs":[{"tool":{"driver":{}},"results":null}]}"#, "nobody has looked"),
+            (
+                r#"{"runs":[{"tool":{"driver":{}},"results":[],"invocations":[{"executionSuccessful":false}]}]}"#,
+                "a run says that it failed",
+            ),
             (r#"{"bomFormat":"CycloneDX","vulnerabilities":7}"#, "malformed"),
             (r#"{"payload":"%%%","payloadType":"application/vnd.in-toto+json"}"#, "malformed"),
             (r#"{"matches":[],"matches":[]}"#, "duplicate"),

@@ -2,7 +2,8 @@
 //! (<https://github.com/openvex/spec>, 0.2.0).
 //!
 //! Only `not_affected`, with the reason that the specification asks for, and `fixed` take a vulnerability away, and only
-//! where the statement's product is this image or the package. Of several statements the newest counts.
+//! where the statement's product is this image or the package. Of several statements the newest counts, and none of the
+//! future.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::{Unreadable, Vulnerability, document, parse, time};
+use super::{CLOCK_SKEW, Unreadable, Vulnerability, document, parse, time};
 use crate::promotion::digest::Digest;
 use crate::promotion::image::Repository;
 
@@ -124,10 +125,20 @@ pub struct Image<'a> {
     pub digests: &'a BTreeSet<Digest>,
 }
 
-/// Whether the newest of the statements about a vulnerability of an image says that it does not apply.
+impl Statement {
+    /// Whether it is dated after `now`: what somebody may say one day is not heard.
+    #[must_use]
+    pub fn is_of_the_future(&self, now: DateTime<Utc>) -> bool {
+        self.at.is_some_and(|at| at > now + CLOCK_SKEW)
+    }
+}
+
+/// Whether the newest of the statements about a vulnerability of an image says that it does not apply; those of the future
+/// are not among them.
 #[must_use]
-pub fn clears(statements: &[Statement], vulnerability: &Vulnerability, image: Image<'_>) -> bool {
-    let about = statements.iter().filter(|statement| {
+pub fn clears(statements: &[Statement], vulnerability: &Vulnerability, image: Image<'_>, now: DateTime<Utc>) -> bool {
+    let heard = statements.iter().filter(|statement| !statement.is_of_the_future(now));
+    let about = heard.filter(|statement| {
         statement.names.iter().any(|name| vulnerability.is_called(name))
             && statement.products.iter().any(|product| is_meant(product, vulnerability, image))
     });
@@ -186,6 +197,10 @@ mod tests {
     use super::*;
     use crate::scan::{Remedy, Severity};
 
+    fn now() -> DateTime<Utc> {
+        "2026-03-01T00:00:00Z".parse().unwrap()
+    }
+
     fn vulnerability() -> Vulnerability {
         Vulnerability {
             id: "CVE-1".to_owned(),
@@ -210,7 +225,7 @@ mod tests {
             let text = format!(
                 r#"{{"@context":"https://openvex.dev/ns/v0.2.0","timestamp":"2026-01-01T00:00:00Z","statements":[{{"vulnerability":{{"name":"cve-1"}},"products":[{product}],{status}}}]}}"#
             );
-            clears(&read(text.as_bytes()).unwrap(), &vulnerability(), image)
+            clears(&read(text.as_bytes()).unwrap(), &vulnerability(), image, now())
         };
         let justified = r#""status":"not_affected","justification":"vulnerable_code_not_present""#;
         let id = |text: &str| format!(r#"{{"@id":"{text}"}}"#);
@@ -248,11 +263,16 @@ mod tests {
         };
         let said = |first: &str, second: &str| {
             let text = format!(r#"{{"statements":[{first},{second}]}}"#);
-            clears(&read(text.as_bytes()).unwrap(), &vulnerability(), image)
+            clears(&read(text.as_bytes()).unwrap(), &vulnerability(), image, now())
         };
         let (early, late) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         assert!(!said(&one("affected", late), &one("not_affected", early)));
         assert!(said(&one("not_affected", late), &one("affected", early)));
         assert!(!said(&one("not_affected", early), &one("affected", early)));
+        // What is dated in the future does not outrank what was said since.
+        let future = "2026-03-01T00:06:00Z";
+        assert!(!said(&one("affected", early), &one("not_affected", future)));
+        assert!(said(&one("not_affected", early), &one("affected", future)));
+        assert!(said(&one("affected", early), &one("not_affected", "2026-03-01T00:04:00Z")), "a clock that is ahead");
     }
 }

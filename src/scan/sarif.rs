@@ -92,15 +92,24 @@ struct Suppression {
 #[serde(rename_all = "camelCase")]
 struct Invocation {
     #[serde(default)]
+    execution_successful: Option<bool>,
+    #[serde(default)]
     end_time_utc: Option<String>,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<Report>, Unreadable> {
     let document: Document = parse(FORMAT, text)?;
-    Ok(document.runs.into_iter().map(report).collect())
+    document.runs.into_iter().map(report).collect()
 }
 
-fn report(run: Run) -> Report {
+/// A run without results is one in which nobody has looked (SARIF 2.1.0, 3.14.23), and one that failed (3.20.14) may have
+/// looked at a part.
+fn report(run: Run) -> Result<Report, Unreadable> {
+    let malformed = |why: &str| Err(Unreadable::Malformed { format: FORMAT, why: why.to_owned() });
+    let Some(results) = &run.results else { return malformed("a run has no results: nobody has looked") };
+    if run.invocations.iter().flatten().any(|one| one.execution_successful == Some(false)) {
+        return malformed("a run says that it failed");
+    }
     // Trivy's own properties.
     let repositories = run.properties.get("repoDigests").and_then(Value::as_array);
     let digests = repositories
@@ -115,12 +124,12 @@ fn report(run: Run) -> Report {
     report.made_at = ends.min();
     let rules = run.tool.driver.rules.unwrap_or_default();
     let by_id: HashMap<&str, &Rule> = rules.iter().map(|rule| (rule.id.as_str(), rule)).collect();
-    for found in run.results.iter().flatten().filter(|found| counts(found)) {
+    for found in results.iter().filter(|found| counts(found)) {
         let by_place = || rules.get(usize::try_from(found.rule_index?).ok()?);
         let rule = found.rule_id.as_deref().and_then(|id| by_id.get(id).copied()).or_else(by_place);
         report.vulnerabilities.push(vulnerability(found, rule));
     }
-    report
+    Ok(report)
 }
 
 /// Whether a result is a finding of this scan that nobody has suppressed.

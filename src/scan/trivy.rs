@@ -1,6 +1,11 @@
 //! Trivy's JSON (aquasecurity/trivy `pkg/types/report.go`), version 2, and the list that versions before 0.20 wrote.
+//!
+//! Trivy writes the same report whatever it was told to look for, secrets or licences alone too, and does not tell. What
+//! tells is a target of packages, which is there for every operating system that Trivy knows, whether it found something or
+//! not. So a report with other targets alone, or with an operating system and no target, proves no scan.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Remedy, Report, Severity, Unreadable, Vulnerability, digest, parse, time};
 
@@ -26,6 +31,8 @@ struct Metadata {
     repo_digests: Option<Vec<String>>,
     #[serde(default)]
     image_config: Option<ImageConfig>,
+    #[serde(default, rename = "OS")]
+    system: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +44,9 @@ struct ImageConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Target {
+    /// What kind of target it is; versions before 0.20 do not tell.
+    #[serde(default)]
+    class: Option<String>,
     #[serde(default)]
     vulnerabilities: Option<Vec<Found>>,
 }
@@ -69,14 +79,24 @@ struct Identifier {
 pub(super) fn read(text: &str) -> Result<Vec<Report>, Unreadable> {
     let document: Document = parse(FORMAT, text)?;
     let metadata = document.metadata;
+    let targets = document.results.unwrap_or_default();
+    let has_system = metadata.as_ref().is_some_and(|metadata| metadata.system.is_some());
+    if !targets.iter().any(is_of_packages) && (has_system || !targets.is_empty()) {
+        return Ok(Vec::new());
+    }
     let digests = metadata.iter().flat_map(|metadata| {
         metadata.repo_digests.iter().flatten().chain(&metadata.image_id).filter_map(|text| digest(text))
     });
     let mut report = Report::new("Trivy").claiming(digests);
     report.architecture = metadata.and_then(|metadata| metadata.image_config).and_then(|config| config.architecture);
     report.made_at = document.created_at.as_deref().and_then(time);
-    report.vulnerabilities = vulnerabilities(document.results.unwrap_or_default());
+    report.vulnerabilities = vulnerabilities(targets);
     Ok(vec![report])
+}
+
+/// Whether it is a target whose packages were looked at.
+fn is_of_packages(target: &Target) -> bool {
+    target.vulnerabilities.is_some() || target.class.as_ref().is_none_or(|class| class.ends_with("-pkgs"))
 }
 
 /// The list of old versions does not say what it is about.

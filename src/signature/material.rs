@@ -123,10 +123,7 @@ fn named_in_payload(payload: &[u8], digest: &Digest) -> Result<(), String> {
 pub fn offer(attachment: &Attachment) -> Option<Result<Offer, String>> {
     let is_bundle =
         attachment.media_type.contains("sigstore.bundle") || attachment.artifact_type.contains("sigstore.bundle");
-    let is_old = attachment.media_type == SIMPLE_SIGNING
-        || (attachment.media_type == ENVELOPE
-            && attachment.annotations.contains_key("dev.sigstore.cosign/certificate"))
-        || (attachment.media_type == ENVELOPE && !is_bundle);
+    let is_old = matches!(attachment.media_type.as_str(), SIMPLE_SIGNING | ENVELOPE);
     if !is_bundle && !is_old {
         return None;
     }

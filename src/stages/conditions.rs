@@ -154,7 +154,7 @@ async fn compare(work: &mut Work<'_>, resolved: &[Resolved]) -> Result<(), Troub
         let work = &*work;
         async move {
             let previous = one.previous.as_ref().filter(|previous| **previous != one.digest);
-            let before = work.look_at_previous(&one.service, &one.route.repository, previous).await?;
+            let before = work.look_at_previous(&one.service, &one.route.repository, previous).await.ok()??;
             let after = work.seen.inspection(&one.service)?;
             let comparison = Comparison::of(&before.root.digest, &before.facts, &after.facts);
             Some((one.service.clone(), work.listed(one, comparison, &before, &after).await))

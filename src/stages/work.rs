@@ -11,7 +11,7 @@ use super::drivers::Known;
 use super::request::Request;
 use super::target::Target;
 use super::visit::Visit;
-use crate::checks::{self, Depth, Evidence, Subject};
+use crate::checks::{self, Depth, Evidence, Previous, Subject};
 use crate::config::SecretReader;
 use crate::deploy::Kit;
 use crate::github::Hub;
@@ -92,12 +92,15 @@ pub(super) struct Work<'a> {
     pub told_of_github: Traffic,
 }
 
+/// What an image replaces, where there is something; or why it cannot be read.
+pub(super) type Replaced = Result<Option<Arc<Inspection>>, Arc<str>>;
+
 /// What a visit has looked at with its own eyes; the next visit has not.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     inspections: Mutex<BTreeMap<String, Arc<Inspection>>>,
     evidence: Mutex<BTreeMap<String, Arc<Evidence>>>,
-    previous: Mutex<BTreeMap<String, Option<Arc<Inspection>>>>,
+    previous: Mutex<BTreeMap<String, Replaced>>,
     /// Comments that were looked at.
     comments: Mutex<BTreeSet<u64>>,
     /// Whether the sources were seen to point to the candidates.
@@ -273,32 +276,41 @@ impl Work<'_> {
         since
     }
 
-    /// What a service's image replaces, as the plan has it. It is nice to know and keeps nothing from going on: what cannot
-    /// be read is as if there were nothing.
-    pub(super) async fn previous(&self, service: &str) -> Option<Arc<Inspection>> {
+    /// What a service's image replaces, as the plan has it.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) async fn previous(&self, service: &str) -> Replaced {
         let known = self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned();
         if let Some(known) = known {
             return known;
         }
-        let image = self.images().into_iter().find(|(name, _)| name == service).map(|(_, image)| image)?;
+        let images = self.images();
+        let Some((_, image)) = images.iter().find(|(name, _)| name == service) else { return Ok(None) };
         let found = self.look_at_previous(service, &image.target, image.previous()).await;
-        found.filter(|found| found.root.digest != image.digest)
+        found.map(|found| found.filter(|found| found.root.digest != image.digest))
     }
 
     /// Looks at what an image replaces, and remembers it.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
     pub(super) async fn look_at_previous(
         &self,
         service: &str,
         target: &Repository,
         previous: Option<&Digest>,
-    ) -> Option<Arc<Inspection>> {
+    ) -> Replaced {
         let found = match previous {
-            Some(digest) => self.registries().inspect(target, digest).await.map_err(|error| {
-                tracing::debug!(%error, "what {service} replaces cannot be looked at: {error}");
-            }),
-            None => Err(()),
+            Some(digest) => match self.registries().inspect(target, digest).await {
+                Ok(inspection) => Ok(Some(Arc::new(inspection))),
+                Err(error) => {
+                    tracing::debug!(%error, "what {service} replaces cannot be looked at: {error}");
+                    Err(Arc::from(error.to_string()))
+                }
+            },
+            None => Ok(None),
         };
-        let found = found.ok().map(Arc::new);
         let mut seen = self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(service.to_owned(), found.clone());
         found
@@ -318,7 +330,12 @@ impl Work<'_> {
         let (registries, evidence) = (self.registries(), self.seen.evidence(service));
         let previous = self.previous(service).await;
         let subject = self.subject(service, repository, inspection, &registries, &evidence);
-        let subject = Subject { previous: previous.as_deref(), depth, ..subject };
+        let previous = match &previous {
+            Ok(None) => Previous::Nothing,
+            Ok(Some(previous)) => Previous::Image(previous),
+            Err(why) => Previous::Unreadable(why),
+        };
+        let subject = Subject { previous, depth, ..subject };
         checks::evaluate(&subject).await.map_err(|fault| fault.about(service))
     }
 
@@ -330,7 +347,7 @@ impl Work<'_> {
         if comparison.differences.iter().any(|one| one.aspect == Aspect::Package) {
             return None;
         }
-        let (previous, inspection) = (self.previous(service).await?, self.seen.inspection(service)?);
+        let (previous, inspection) = (self.previous(service).await.ok()??, self.seen.inspection(service)?);
         let (registries, evidence, of_previous) = (self.registries(), self.seen.evidence(service), Evidence::default());
         let before = self.subject(service, &image.target, &previous, &registries, &of_previous);
         let after = self.subject(service, &image.source.repository, &inspection, &registries, &evidence);
@@ -353,7 +370,7 @@ impl Work<'_> {
             inspection,
             policy: &self.target.settings(service).validate,
             registries,
-            previous: None,
+            previous: Previous::Nothing,
             evidence,
             github: self.tools.hub.as_ref().map(|hub| (hub.github.as_ref(), &hub.repository)),
             workspace: &self.tools.workspace,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use testbed::fault::{Action, Answer, Rule};
 use testbed::image::{Artifact, Content, Image};
 use tidegate::promotion::check::Verdict;
 
@@ -75,6 +76,13 @@ fn ports_secrets_and_base_images() {
     promoted(ports, &exposing("8080/tcp")).says("ports", Verdict::Pass, &["8080/tcp"]);
     promoted(ports, &exposing("22/tcp")).fails_by("ports", &["22/tcp", "EXPOSE"]);
     promoted(ports, &exposing("8080/udp")).fails_by("ports", &["8080/udp"]);
+    let written = |key: &'static str, value: Value| {
+        small().edit_config(move |config| config["config"][key] = value.clone()).build()
+    };
+    promoted(ports, &written("ExposedPorts", Value::Null)).says("ports", Verdict::Pass, &["none"]);
+    promoted(ports, &written("ExposedPorts", json!(["22/tcp"]))).fails_by("ports", &["not what lists ports"]);
+    let told = promoted(ports, &written("exposedPorts", json!({"22/tcp": {}})));
+    told.says("consistent", Verdict::Fail, &["the field `ExposedPorts` in another spelling"]);
 
     let secrets = "{ content: { secrets: { allow: [PUBLIC_TOKEN] } } }";
     promoted(secrets, &small().env("PUBLIC_TOKEN", "x").env("DB_PASSWORD_FILE", "/run/x").build()).says(
@@ -147,6 +155,32 @@ fn growth_and_what_changes() {
     let input = read("validation-input.json");
     assert_eq!(input["candidates"][0]["service"], "api");
     assert!(input["candidates"][0]["findings"].as_array().unwrap().iter().any(|one| one["check"] == "growth"));
+}
+
+#[test]
+fn what_is_replaced_and_cannot_be_read_has_no_size() {
+    let candidate = Image::manifest("linux/amd64").layers(1, 900).seed(2).build();
+    let before = Image::manifest("linux/amd64").layers(1, 900).build();
+    let scene = || {
+        let scene = Scene::new("{ content: { growth: { total: 50% } } }");
+        scene.candidate(&candidate);
+        scene
+    };
+    scene().promote().says("growth", Verdict::Skipped, &["there is nothing that it replaces"]);
+    let readable = scene();
+    before.place(readable.registry.contents(), REPOSITORY, &["production"]);
+    readable.promote().says("growth", Verdict::Pass, &["in all"]);
+    let manifest = before.document(before.digest()).unwrap().json();
+    let config = manifest["config"]["digest"].as_str().unwrap();
+    // Its configuration is denied, or gone.
+    let denied = scene();
+    before.place(denied.registry.contents(), REPOSITORY, &["production"]);
+    let answer = Action::Answer(Answer::error(403, "DENIED", "no"));
+    denied.registry.fault(Rule::on("GET", &format!("/v2/{REPOSITORY}/blobs/{config}")).act(answer));
+    denied.promote().fails_by("growth", &["what it replaces cannot be read"]);
+    let gone = scene();
+    before.clone().without(config).place(gone.registry.contents(), REPOSITORY, &["production"]);
+    gone.promote().fails_by("growth", &["what it replaces cannot be read"]);
 }
 
 #[test]
@@ -235,6 +269,39 @@ fn lists_of_what_is_in_the_image() {
         assert_eq!(scene.production().is_some(), verdict == Verdict::Pass, "{what}");
     }
     promoted("{ sbom: {} }", &image).fails_by("sbom", &["none"]);
+    // A list that is none, and one that cannot be read: not even where none is required, nor beside a good one.
+    let kind = "application/spdx+json";
+    let attached = |bytes: &str| Artifact::new(kind).layer(kind, bytes.to_owned()).subject(image.root()).build();
+    let empty = attached(r#"{"spdxVersion":"SPDX-2.3"}"#);
+    let (cut, binary) = (attached(&spdx("MIT").to_string()[..60]), attached(""));
+    let gone = {
+        let bill = attached(r#"{"spdxVersion":"SPDX-2.3","packages":[]}"#);
+        let digest = testbed::digest::sha256(br#"{"spdxVersion":"SPDX-2.3","packages":[]}"#);
+        bill.without(&digest)
+    };
+    let good = attached(&spdx("MIT").to_string());
+    let lenient = denying.replace("sbom: {", "sbom: { required: false,");
+    for (what, policy, bills, fails) in [
+        ("empty", "{ sbom: {} }", vec![&empty], Some("it lists nothing")),
+        ("empty, and not required", &lenient, vec![&empty], Some("it lists nothing")),
+        ("empty beside a good one", denying, vec![&empty, &good], None),
+        ("cut off, and not required", &lenient, vec![&cut], Some("it cannot be read")),
+        ("without text, and not required", &lenient, vec![&binary], Some("it is empty")),
+        ("gone, and not required", &lenient, vec![&gone], Some("none that counts")),
+        ("cut off beside a good one", denying, vec![&cut, &good], Some("it cannot be read")),
+        ("gone beside a good one", &lenient, vec![&gone, &good], Some("attach the list again")),
+        ("cut off where nothing is denied", "{ sbom: {} }", vec![&cut, &good], None),
+    ] {
+        let scene = Scene::new(policy);
+        scene.candidate(&image);
+        bills.iter().for_each(|bill| bill.place(scene.registry.contents(), REPOSITORY, &[]));
+        let told = scene.promote();
+        match fails {
+            Some(says) => told.says("sbom", Verdict::Fail, &[says]),
+            None => told.says("sbom", Verdict::Pass, &["1 packages"]),
+        }
+        assert_eq!(scene.production().is_some(), fails.is_none(), "{what}");
+    }
     promoted("{ sbom: { required: false } }", &image).says("sbom", Verdict::Skipped, &["none"]);
     let left_pad =
         json!({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [{"name": "left-pad", "version": "1"}]});

@@ -10,6 +10,8 @@ mod content;
 #[cfg(test)]
 mod defects;
 #[cfg(test)]
+mod evasions;
+#[cfg(test)]
 mod fuzzed;
 #[cfg(test)]
 mod layers;

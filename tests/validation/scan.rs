@@ -142,6 +142,17 @@ fn a_report_must_be_this_images_and_recent_and_there() {
     scene.file("scan/a.json", trivy(image.digest(), &[]).to_string());
     scene.file("scan/b.json", "{");
     scene.promote().fails_by("scan", &["scan/b.json: it is not JSON"]);
+    // One that is named and is not there: its scanner may have failed.
+    let scene = Scene::new("{ scan: { reports: [scan/a.json, scan/b.json], attached: false } }");
+    scene.candidate(&image);
+    scene.file("scan/a.json", trivy(image.digest(), &[]).to_string());
+    scene.promote().fails_by("scan", &["scan/b.json: it cannot be read: it is not there"]);
+    scene.file("scan/b.json", trivy(image.digest(), &[]).to_string());
+    scene.promote().passes();
+    let scene = Scene::new("{ scan: { reports: [scan/a.json, scan/b.json], attached: false, required: false } }");
+    scene.candidate(&image);
+    scene.file("scan/a.json", trivy(image.digest(), &[]).to_string());
+    scene.promote().says("scan", Verdict::Pass, &["no vulnerability"]);
     // What is not required is skipped where it is absent, and counts where it is there.
     let scene = Scene::new("{ scan: { reports: [scan/*], required: false } }");
     scene.candidate(&image);
@@ -261,18 +272,18 @@ fn exceptions_statements_and_what_is_exploited() {
     let scene = Scene::new("{ scan: { reports: [scan/*.json], vex: [vex.json], attached: false } }");
     scene.candidate(&image);
     scene.file("scan/a.json", trivy(image.digest(), &["CRITICAL"]).to_string());
-    let vex = |product: &str| {
-        json!({"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "a", "timestamp": ago(1), "version": 1,
+    let vex = |product: &str, at: &str| {
+        json!({"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "a", "timestamp": at, "version": 1,
             "statements": [{"vulnerability": {"name": "CVE-2026-0"}, "products": [{"@id": product}],
                 "status": "not_affected", "justification": "vulnerable_code_not_in_execute_path"}]})
         .to_string()
     };
-    scene.file(
-        "vex.json",
-        vex("pkg:oci/other@sha256%3A0000000000000000000000000000000000000000000000000000000000000000"),
-    );
+    let of = |digest: &str| format!("pkg:oci/api@{}", digest.replace(':', "%3A"));
+    scene.file("vex.json", vex(&of(&format!("sha256:{}", "0".repeat(64))), &ago(1)));
     scene.promote().fails_by("scan", &["1 critical"]);
-    scene.file("vex.json", vex(&format!("pkg:oci/api@{}", image.digest().replace(':', "%3A"))));
+    scene.file("vex.json", vex(&of(image.digest()), &ago(-1)));
+    scene.promote().fails_by("scan", &["1 critical"]);
+    scene.file("vex.json", vex(&of(image.digest()), &ago(1)));
     scene.promote().says("scan", Verdict::Pass, &["1 excused"]);
 
     let scene = Scene::new(
@@ -282,6 +293,25 @@ fn exceptions_statements_and_what_is_exploited() {
     scene.file("scan/a.json", trivy(image.digest(), &["LOW"]).to_string());
     scene.file("kev.json", json!({"title": "x", "vulnerabilities": [{"cveID": "CVE-2026-0"}]}).to_string());
     scene.promote().fails_by("scan", &["known to be exploited: CVE-2026-0"]);
+}
+
+#[test]
+fn an_attached_report_that_is_cut_off_is_no_other_document() {
+    let image = single();
+    let attach =
+        |kind: &str, text: &str| Artifact::new(kind).layer(kind, text.to_owned()).subject(image.root()).build();
+    let report = trivy(image.digest(), &["CRITICAL"]).to_string();
+    for (what, content, verdict, says) in [
+        ("cut off", attach("application/json", &report[..90]), Verdict::Fail, "it is not JSON"),
+        ("empty", attach("application/sarif+json", ""), Verdict::Fail, "it is empty"),
+        ("another document", attach("text/plain", "hello"), Verdict::Skipped, "1 other documents"),
+    ] {
+        let scene = Scene::new("{ scan: { required: false } }");
+        scene.candidate(&image);
+        content.place(scene.registry.contents(), REPOSITORY, &[]);
+        scene.promote().says("scan", verdict, &[says]);
+        assert_eq!(scene.production().is_some(), verdict == Verdict::Skipped, "{what}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use testbed::image::{Artifact, Content, CosignKind, Descriptor, Image, cosign_layer};
 use testbed::sigstore::{COSIGN_SIGN, Identity, Key, Sigstore, statement};
@@ -289,6 +291,65 @@ fn provenance_says_where_from_and_by_whom() {
     ] {
         let scene = scene(policy, &sigstore, &image);
         attach(&scene, image.root(), &bundle);
+        let told = scene.promote();
+        match says {
+            None => {
+                told.says("provenance", Verdict::Pass, &["built from https://github.com/acme/api at refs/heads/main"])
+            }
+            Some(says) => told.fails_by("provenance", &[says]),
+        }
+        assert_eq!(scene.production().is_some(), says.is_none(), "{what}");
+    }
+    // The same in the old form.
+    let old = |identity: &Identity, digest: &str, predicate: &Value| {
+        sigstore.old_attestation(identity, &statement(slsa, digest, predicate))
+    };
+    let made = || old(&release(), image.digest(), &good);
+    let other = format!("sha256:{}", "0".repeat(64));
+    let without = |name: &str| {
+        let mut attestation = made();
+        attestation.1.remove(name).unwrap();
+        attestation
+    };
+    let promise = "dev.sigstore.cosign/bundle";
+    let mut borrowed = made();
+    borrowed.1.insert(promise.to_owned(), old(&release(), &other, &good).1[promise].clone());
+    let mut forged = made();
+    let mut envelope: Value = serde_json::from_slice(&forged.0).unwrap();
+    let of_another: Value = serde_json::from_slice(&old(&release(), &other, &good).0).unwrap();
+    envelope["signatures"] = of_another["signatures"].clone();
+    forged.0 = envelope.to_string().into_bytes();
+    let mut before = made();
+    let mut entry: Value = serde_json::from_str(&before.1[promise]).unwrap();
+    entry["Payload"]["body"] = json!(STANDARD.encode(r#"{"apiVersion":"0.0.1","kind":"intoto","spec":{}}"#));
+    before.1.insert(promise.to_owned(), entry.to_string());
+    let expired = Identity { years: (2020, 2021), ..release() };
+    let evil = Identity::workflow("evil/api", "release.yml", "refs/heads/main");
+    for (what, attestation, says) in [
+        ("good", made(), None),
+        ("about another digest", old(&release(), &other, &good), Some("does not match any subject")),
+        ("another repository's workflow", old(&evil, image.digest(), &good), Some("another identity is wanted")),
+        (
+            "a predicate that says otherwise",
+            old(&release(), image.digest(), &predicate("https://github.com/evil/api", "refs/heads/main")),
+            Some("built from `https://github.com/evil/api`"),
+        ),
+        ("without the log's promise", without(promise), Some("proves it")),
+        ("the promise of another", borrowed, Some("proves it")),
+        ("without a certificate", without("dev.sigstore.cosign/certificate"), Some("by a key")),
+        ("an expired certificate", old(&expired, image.digest(), &good), Some("proves it")),
+        (
+            "another authority",
+            Sigstore::new().old_attestation(&release(), &statement(slsa, image.digest(), &good)),
+            Some("proves it"),
+        ),
+        ("forged", forged, Some("proves it")),
+        ("logged in a form that is not read", before, Some("unsupported Rekor entry format: intoto/0.0.1")),
+    ] {
+        let scene = scene(policy, &sigstore, &image);
+        let (envelope, annotations) = attestation;
+        let content = cosign_layer(CosignKind::Attestation, image.digest(), envelope.into(), annotations);
+        content.place(scene.registry.contents(), REPOSITORY, &[]);
         let told = scene.promote();
         match says {
             None => {

@@ -26,6 +26,8 @@ const LAYER: usize = 200_000;
 const HUGE: usize = 1 << 30;
 /// The bytes of each of the four layers of the image by which the memory of a validation is measured: 2 GiB in all.
 const QUARTER: usize = 1 << 29;
+/// The most memory that a validation may take, in KiB: 100 MiB.
+const MEMORY: u64 = 100 << 10;
 
 fn main() -> ExitCode {
     let Some(program) = std::env::args_os().nth(1).and_then(|path| std::path::absolute(path).ok()) else {
@@ -223,6 +225,7 @@ impl Bench {
             mebibytes(tidegate.memory),
             mebibytes(skopeo.memory),
         );
+        assert!(tidegate.memory <= MEMORY, "{image}: {} to validate it", mebibytes(tidegate.memory));
     }
 
     fn once(&self, tool: Tool, copy: Copy, hosts: &[String; 2]) -> Took {

@@ -194,20 +194,43 @@ impl Sigstore {
             },
         })
         .to_string();
+        let mut annotations = self.old_material(pem, &body);
+        annotations.insert(annotation("signature"), STANDARD.encode(signature));
+        (payload, annotations)
+    }
+
+    /// Envelope and annotations of an old-style attestation: what `cosign attest` put under `sha256-….att` from its version
+    /// 2.2 to its version 3.
+    ///
+    /// # Panics
+    /// When the statement has no type of a predicate.
+    #[must_use]
+    pub fn old_attestation(&self, identity: &Identity, statement: &Value) -> (Vec<u8>, BTreeMap<String, String>) {
+        let (key, _, pem) = self.certified(identity);
+        let signature = key.sign(&pae(statement));
+        let body = dsse_body(&signature, statement, &pem);
+        let mut annotations = self.old_material(pem, &body);
+        // There, and empty: the signature is in the envelope.
+        annotations.insert(annotation("signature"), String::new());
+        let kind = statement["predicateType"].as_str().expect("a statement says what it is");
+        annotations.insert("predicateType".to_owned(), kind.to_owned());
+        (envelope(&signature, statement).to_string().into_bytes(), annotations)
+    }
+
+    /// The annotations with a certificate, its chain, and the log's promise of an entry.
+    fn old_material(&self, pem: String, body: &str) -> BTreeMap<String, String> {
         let promise = json!({
-            "SignedEntryTimestamp": STANDARD.encode(self.promise(&body)),
+            "SignedEntryTimestamp": STANDARD.encode(self.promise(body)),
             "Payload": {
-                "body": STANDARD.encode(&body), "integratedTime": NOW, "logIndex": 0,
+                "body": STANDARD.encode(body), "integratedTime": NOW, "logIndex": 0,
                 "logID": hex::encode(self.log.id()),
             },
         });
-        let annotations = BTreeMap::from([
-            (annotation("signature"), STANDARD.encode(signature)),
+        BTreeMap::from([
             ("dev.sigstore.cosign/certificate".to_owned(), pem),
             ("dev.sigstore.cosign/chain".to_owned(), self.authority.pem()),
             ("dev.sigstore.cosign/bundle".to_owned(), promise.to_string()),
-        ]);
-        (payload, annotations)
+        ])
     }
 
     /// A key with a certificate, in DER and in PEM.
@@ -295,11 +318,15 @@ fn bundle(proof: &Proof, statement: &Value) -> Value {
     json!({
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
         "verificationMaterial": material,
-        "dsseEnvelope": {
-            "payload": STANDARD.encode(statement.to_string()),
-            "payloadType": "application/vnd.in-toto+json",
-            "signatures": [{"sig": STANDARD.encode(&proof.signature)}],
-        },
+        "dsseEnvelope": envelope(&proof.signature, statement),
+    })
+}
+
+fn envelope(signature: &[u8], statement: &Value) -> Value {
+    json!({
+        "payload": STANDARD.encode(statement.to_string()),
+        "payloadType": "application/vnd.in-toto+json",
+        "signatures": [{"sig": STANDARD.encode(signature)}],
     })
 }
 

@@ -1,7 +1,8 @@
 //! Texts in which `*` stands for any text.
 
 /// Whether a text is like a pattern, from end to end; upper and lower case are the same where `case` does not count.
-pub(super) fn is_like(pattern: &str, text: &str, case: bool) -> bool {
+#[must_use]
+pub fn is_like(pattern: &str, text: &str, case: bool) -> bool {
     let (pattern, text) =
         if case { (pattern.to_owned(), text.to_owned()) } else { (pattern.to_lowercase(), text.to_lowercase()) };
     let mut parts = pattern.split('*');
@@ -35,6 +36,11 @@ mod tests {
             ("aba*aba", "aba", false),
             ("", "a", false),
             ("GPL-*", "gpl-3.0", false),
+            ("main", "main2", false),
+            ("release/*", "release/1.2", true),
+            ("release/*", "release", false),
+            ("a*ba", "aba", true),
+            ("ab*ba", "aba", false),
         ] {
             assert_eq!(is_like(pattern, text, true), like, "{pattern} {text}");
         }
