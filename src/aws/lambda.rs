@@ -1,6 +1,5 @@
 //! The calls of Lambda's API (AWS Lambda API Reference, 2015-03-31): signed, repeated where that is safe, bounded.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -8,13 +7,14 @@ use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::Access;
 use super::credentials::{self, Credentials};
+use super::error::AwsError;
+use super::model::{Alias, CodeModel, ConfigurationModel, Function, FunctionModel, Invoked, VersionsModel};
 use crate::http as stack;
 use crate::promotion::fault::{Code, Fault};
 use crate::promotion::retry::{RetryClass, RetryPolicy};
@@ -34,183 +34,6 @@ const PACKAGE: usize = 256 * 1024 * 1024;
 
 /// How many pages of versions are read, of 50 each.
 const PAGES: usize = 200;
-
-/// What is known of a function, or of one of its versions.
-#[derive(Debug, Clone, Default)]
-pub struct Function {
-    /// The version's number.
-    pub version: Option<String>,
-    /// `CodeSha256`.
-    pub checksum: String,
-    /// What it was when it was looked at; a change names it.
-    pub revision: Option<String>,
-    /// Its state, and that of its last update.
-    pub state: String,
-    update: String,
-    /// What AWS says about that.
-    pub reason: String,
-    /// The image that it was given.
-    pub image: Option<String>,
-    /// The same by digest.
-    pub resolved: Option<String>,
-    /// Where its package can be had.
-    location: Option<String>,
-}
-
-impl Function {
-    /// `State` and `LastUpdateStatus` are left out by stand-ins, and by AWS for old functions.
-    pub fn is_settled(&self) -> bool {
-        matches!(self.state.as_str(), "Active" | "Inactive" | "") && matches!(self.update.as_str(), "Successful" | "")
-    }
-
-    /// Whether its last update came to nothing.
-    pub fn has_failed(&self) -> bool {
-        self.state == "Failed" || self.update == "Failed"
-    }
-}
-
-/// An alias.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Alias {
-    /// The version that it is.
-    #[serde(rename = "FunctionVersion")]
-    pub version: String,
-    /// What it was when it was looked at; a change names it.
-    #[serde(rename = "RevisionId")]
-    pub revision: Option<String>,
-    /// The shares of the traffic that go to other versions.
-    #[serde(rename = "RoutingConfig", default, deserialize_with = "weights")]
-    pub weights: BTreeMap<String, f64>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Routing {
-    #[serde(rename = "AdditionalVersionWeights")]
-    weights: Option<BTreeMap<String, f64>>,
-}
-
-fn weights<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
-    Ok(Option::<Routing>::deserialize(deserializer)?.and_then(|routing| routing.weights).unwrap_or_default())
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "PascalCase")]
-struct ConfigurationModel {
-    version: Option<String>,
-    code_sha256: String,
-    revision_id: Option<String>,
-    state: String,
-    state_reason: String,
-    last_update_status: String,
-    last_update_status_reason: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "PascalCase")]
-struct CodeModel {
-    image_uri: Option<String>,
-    resolved_image_uri: Option<String>,
-    location: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct FunctionModel {
-    configuration: ConfigurationModel,
-    #[serde(default)]
-    code: CodeModel,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct VersionsModel {
-    versions: Vec<ConfigurationModel>,
-    next_marker: Option<String>,
-}
-
-impl From<ConfigurationModel> for Function {
-    fn from(model: ConfigurationModel) -> Self {
-        let reasons = [model.last_update_status_reason, model.state_reason];
-        Self {
-            version: model.version,
-            checksum: model.code_sha256,
-            revision: model.revision_id,
-            state: model.state,
-            update: model.last_update_status,
-            reason: reasons.into_iter().filter(|reason| !reason.is_empty()).collect::<Vec<_>>().join("; "),
-            ..Self::default()
-        }
-    }
-}
-
-/// What an invocation answers.
-#[derive(Debug)]
-pub struct Invoked {
-    /// `X-Amz-Function-Error`.
-    pub error: Option<String>,
-    /// What it gives; null where that is no JSON.
-    pub body: Value,
-}
-
-/// Why a call has no good answer.
-#[derive(Debug)]
-pub enum AwsError {
-    /// AWS says no.
-    Refused {
-        /// The status of its answer.
-        status: u16,
-        /// Its own name for it.
-        kind: String,
-        /// Why.
-        message: String,
-    },
-    /// It cannot be reached, or fails, after every retry.
-    Away {
-        /// What it came to in the end.
-        why: String,
-        /// The attempts before.
-        tried: Vec<String>,
-    },
-    /// What it answers is not its API's.
-    Nonsense(String),
-    /// Our own credentials, or a request that cannot be made.
-    Own(Box<Fault>),
-}
-
-impl AwsError {
-    /// The fault that it is, in a call about something.
-    pub fn fault(self, about: &str) -> Fault {
-        match self {
-            Self::Own(fault) => *fault,
-            Self::Away { why, tried } => {
-                let fault = Fault::new(Code::DriverUnreachable, format!("AWS Lambda ({about}): {why}"));
-                tried.into_iter().fold(fault, Fault::after_trying)
-            }
-            Self::Nonsense(why) => Fault::new(Code::DriverNonsense, format!("AWS Lambda ({about}): {why}")),
-            Self::Refused { status, kind, message } => {
-                let text = format!("AWS Lambda ({about}) says {kind} ({status}): {message}");
-                match (status, kind.as_str()) {
-                    (412, _) => Fault::new(Code::DeploymentFailed, text)
-                        .with_fix("somebody else has changed the function meanwhile: look who, then promote again"),
-                    (_, "AccessDeniedException" | "AccessDenied") => Fault::new(Code::DriverDenied, text),
-                    (401 | 403, _) => Fault::new(Code::DriverRefused, text),
-                    (404, _) => Fault::new(Code::DriverAbsent, text),
-                    _ => Fault::new(Code::DeploymentFailed, text),
-                }
-            }
-        }
-    }
-
-    /// Whether the function was changed since it was looked at.
-    pub const fn is_outdated(&self) -> bool {
-        matches!(self, Self::Refused { status: 412, .. })
-    }
-
-    const fn is_absent(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
-    }
-}
 
 /// Lambda's API in one region.
 pub struct Lambda {

@@ -4,14 +4,20 @@
 //! |---|---|
 //! | `credentials` | who we are: keys that are given, or a role that is taken on |
 //! | `lambda` | the calls of Lambda's API, signed, repeated, bounded |
+//! | `model` | what it says of functions |
+//! | `error` | why there is no good answer |
 
 mod credentials;
+mod error;
 mod lambda;
+mod model;
 
 use crate::config::{Credentials as Keys, SecretReader, Template};
 use crate::promotion::retry::RetryPolicy;
 
-pub use self::lambda::{Alias, AwsError, Function, Invoked, Lambda};
+pub use self::error::AwsError;
+pub use self::lambda::Lambda;
+pub use self::model::{Alias, Function, Invoked};
 
 /// How AWS is reached, as a section of the configuration says.
 #[derive(Debug, Clone)]

@@ -172,16 +172,16 @@ impl Document {
     pub fn html(&self) -> String {
         let title = html(&self.title, MAX);
         let mut body = String::new();
-        let mut open = false;
+        let mut section: Option<String> = None;
         for part in &self.parts {
             match part {
                 Part::Heading(text) => {
-                    if open {
+                    if section.is_some() {
                         body.push_str("</section>\n");
                     }
-                    open = true;
                     let (name, text) = (anchor(text), html(text, MAX));
                     let _ = writeln!(body, "<section aria-labelledby=\"{name}\">\n<h2 id=\"{name}\">{text}</h2>");
+                    section = Some(name);
                 }
                 Part::Text(text) => {
                     let _ = writeln!(body, "<p>{}</p>", html(text, MAX));
@@ -202,9 +202,13 @@ impl Document {
                 Part::Table { head, rows } => {
                     let head: String = head.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
                     // A wide table is scrolled by itself, with the keyboard too.
+                    let label = match &section {
+                        Some(name) => format!("aria-labelledby=\"{name}\""),
+                        None => "aria-label=\"Table\"".to_owned(),
+                    };
                     let _ = writeln!(
                         body,
-                        "<div class=\"wide\" role=\"region\" aria-label=\"Table\" tabindex=\"0\">\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>"
+                        "<div class=\"wide\" role=\"region\" {label} tabindex=\"0\">\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>"
                     );
                     for row in rows {
                         let cells: String = row.iter().map(|cell| format!("<td>{}</td>", in_html(cell))).collect();
@@ -217,7 +221,7 @@ impl Document {
                 }
             }
         }
-        if open {
+        if section.is_some() {
             body.push_str("</section>\n");
         }
         format!(
