@@ -3,6 +3,7 @@
 use super::asking::Refusal;
 use super::event::{Conclusion, Decision, Operation};
 use super::fault::{Code, Exit};
+use super::health::Health;
 use super::run::Run;
 use super::stage::Stage;
 use super::state::State;
@@ -71,15 +72,16 @@ fn standing(run: &Run, stage: Stage) -> Option<Conclusion> {
 }
 
 /// Whether what was deployed has to be taken back: it was found not to live, or was not found to live in time. What could
-/// not be told is no reason, and a rollback is never rolled back.
+/// not be told, such as for a secret that a later job lacks, is no reason, and a rollback is never rolled back.
 fn is_rollback_due(run: &Run, failed: Stage) -> bool {
+    let dead = || run.health.verdict.as_ref().is_some_and(|(health, _)| *health == Health::Unhealthy);
     let late =
         || run.faults.iter().any(|one| one.fault.code == Code::DeadlinePassed && one.fault.stage == Some(failed));
     run.opening.operation == Operation::Promote
         && failed == Stage::Verification
         && run.rollback.good.is_none()
         && run.changed_the_world()
-        && (run.conclusion(failed) == Some(Conclusion::Failed) || late())
+        && (dead() || late())
 }
 
 /// How a run ends, by how its stages ended and what went wrong.
@@ -114,7 +116,12 @@ pub fn ending(run: &Run) -> Ending {
         Some(false) => return Ending { state: State::RollbackFailed, exit: Exit::RollbackFailed, reason },
         None => {}
     }
-    let untold = reason.is_some_and(|code| code == Code::DeploymentUncertain || code.exit() == Exit::Inconclusive);
+    // What was deployed, and neither found to live nor taken back.
+    let unknown = run.opening.operation == Operation::Promote
+        && run.changed_the_world()
+        && run.conclusion(Stage::Verification).is_some_and(|conclusion| !conclusion.lets_go_on());
+    let untold =
+        unknown || reason.is_some_and(|code| code == Code::DeploymentUncertain || code.exit() == Exit::Inconclusive);
     if untold {
         return Ending { state: State::Inconclusive, exit: Exit::Inconclusive, reason };
     }

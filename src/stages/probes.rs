@@ -136,12 +136,14 @@ fn unclear(what: &str, services: &[&str]) -> Fault {
     .with_fix("give it the name of the service that it is about, or write it under `services.<name>.environments`")
 }
 
-/// Has the drivers that can tell asked what runs, beside the probes.
+/// Has the drivers that can tell asked what runs, beside the probes. Gives back what keeps one from being asked that did
+/// not have to be: a job that only verifies may lack what deploys.
 ///
 /// # Errors
-/// What keeps a driver from being built.
-pub(super) fn ask_the_drivers(work: &mut Work<'_>, groups: &mut [Group]) -> Result<(), Fault> {
+/// What keeps a driver from being asked that has to be.
+pub(super) fn ask_the_drivers(work: &mut Work<'_>, groups: &mut [Group]) -> Result<Vec<String>, Fault> {
     let several = groups.iter().map(|group| group.services.len()).sum::<usize>() > 1;
+    let mut unasked = Vec::new();
     for group in groups {
         if group.health.running_digest == Some(false) {
             continue;
@@ -150,15 +152,28 @@ pub(super) fn ask_the_drivers(work: &mut Work<'_>, groups: &mut [Group]) -> Resu
             if !work.target.settings(service).deploy.as_ref().is_some_and(Driver::tells_what_runs) {
                 continue;
             }
-            let Some(driver) = driver_of(work, service)? else { continue };
-            let order = order(work, service, deployed_release(work, service), None, String::new());
-            let wanted = Wanted { release: order.release.clone(), names: order.names.clone() };
+            let told = match told(work, service) {
+                Ok(told) => told,
+                Err(fault) if group.health.running_digest.is_none() => {
+                    unasked.push(format!("it is not asked what runs of {service}: {}", fault.message));
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            let wanted = Wanted { release: told.order.release.clone(), names: told.order.names.clone() };
             let name = if several { format!("{service}/{RUNNING}") } else { RUNNING.to_owned() };
-            let teller = Box::new(Told { driver, order });
-            group.probes.push(prepare_running(name, teller, wanted, &group.health, &work.tools.secrets));
+            group.probes.push(prepare_running(name, Box::new(told), wanted, &group.health, &work.tools.secrets));
         }
     }
-    Ok(())
+    Ok(unasked)
+}
+
+fn told(work: &mut Work<'_>, service: &str) -> Result<Told, Fault> {
+    let driver =
+        driver_of(work, service)?.ok_or_else(|| Fault::defect("a driver that tells what runs, and is none"))?;
+    let order = order(work, service, deployed_release(work, service), None, String::new());
+    driver.check(&order)?;
+    Ok(Told { driver, order })
 }
 
 /// A driver that tells what runs of a service.

@@ -42,15 +42,23 @@ struct Verdict {
 /// # Errors
 /// [`Code::Unhealthy`] when it does not, [`Code::HealthUnknown`] when that cannot be told, [`Code::DeadlinePassed`].
 pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
-    let mut groups = groups(work)?;
+    let (groups, unasked) = match everything(work) {
+        Ok(everything) => everything,
+        // A later job may lack what an earlier one had: that says nothing of what was deployed.
+        Err(fault) if work.visit.run().changed_the_world() => {
+            let because = fault.message.clone();
+            work.visit.note(Event::HealthJudged { health: Health::Inconclusive, because }).await?;
+            return Err(fault.into());
+        }
+        Err(fault) => return Err(fault.into()),
+    };
     if groups.is_empty() {
         return Ok(Outcome::not_configured());
     }
-    // Where it is only looked, what runs is held against what was verified.
-    if work.visit.run().opening.operation != Operation::Verify {
-        ask_the_drivers(work, &mut groups)?;
-    }
     let mut warned = BTreeSet::new();
+    for unasked in unasked {
+        warn(work, unasked, &mut warned).await?;
+    }
     let verdict = match find_out(work, &groups, &mut warned).await? {
         Some(verdict) => attributed(work, verdict),
         None => Verdict { health: Health::Healthy, because: watched(work), culprits: BTreeSet::new() },
@@ -62,6 +70,17 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
         Health::Unhealthy => Err(Fault::new(Code::Unhealthy, because).into()),
         Health::Inconclusive => Err(Fault::new(Code::HealthUnknown, because).into()),
     }
+}
+
+/// Everything that is to be asked, and what keeps a driver from being asked beside it.
+fn everything(work: &mut Work<'_>) -> Result<(Vec<Group>, Vec<String>), Fault> {
+    let mut groups = groups(work)?;
+    // Where it is only looked, what runs is held against what was verified.
+    let unasked = match work.visit.run().opening.operation {
+        Operation::Verify => Vec::new(),
+        _ => ask_the_drivers(work, &mut groups)?,
+    };
+    Ok((groups, unasked))
 }
 
 /// Everything that is asked, one after the other. A verdict as soon as there is a bad one; none where all is well.

@@ -56,3 +56,34 @@ fn what_runs_is_asked_once_in_each_tick_where_it_can_be_told_and_was_not_decline
     visit.ended(0, "completed-successfully", "healthy", "");
     assert!(visit.record()["health_checks"]["running-digest"].is_null(), "{:#}", visit.record());
 }
+
+#[test]
+fn a_later_job_that_lacks_what_deploys_verifies_all_the_same_and_says_so() {
+    let keys = |more: &str| {
+        let driver = "deploy:\n  command:\n    run: [sh, deploy.sh, \"{{ digest }}\"]\n    running: [sh, running.sh]\n    \
+                      env: { TOKEN: \"${DEPLOY_TOKEN}\" }\n";
+        format!("{}{driver}", watched(more))
+    };
+    for (more, exit) in [("", 0), ("  running-digest: true\n", 6)] {
+        let scene = Scene::with(&keys(more));
+        let _ = scene
+            .step
+            .clone()
+            .file("deploy.sh", "printf %s \"$1\" >runs\n")
+            .file("running.sh", "cat runs 2>/dev/null || true\n");
+        scene.place(1, Behaviour::Healthy);
+        let step = scene.next_step();
+        let visit = scene.visit(&step.clone().input("until", "deployment").env("DEPLOY_TOKEN", "t0p-s3cret-token"));
+        assert_eq!(visit.finished.code, Some(0), "{visit:?}");
+        let visit = scene.visit(&step);
+        assert_eq!(visit.finished.code, Some(exit), "{visit:?}");
+        if exit == 0 {
+            visit.ended(0, "completed-successfully", "healthy", "");
+            visit.says("it is not asked what runs of api");
+        } else {
+            // That says nothing of what was deployed: it stays.
+            visit.ended(6, "inconclusive", "inconclusive", "secret-unset");
+            assert_eq!(scene.production().as_deref(), Some(version(1).digest()));
+        }
+    }
+}

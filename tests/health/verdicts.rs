@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testbed::runner::Runner;
 use testbed::service::Behaviour;
 use tidegate::promotion::health::Health;
 
@@ -94,6 +95,23 @@ fn a_missing_secret_and_an_unclear_probe_are_noticed_before_anything_is_changed(
     let scene = Scene::with("health:\n  probes:\n    db: { postgres: \"${NOBODY_SET_THIS}\" }\n");
     scene.promote(1, Behaviour::Healthy).ended(2, "failed", "", "secret-unset");
     assert_eq!(scene.production(), None);
+}
+
+#[test]
+fn a_secret_that_a_later_job_lacks_says_nothing_of_what_was_deployed() {
+    let scene = Scene::with(&format!(
+        "{PROBES}    locked: {{ url: \"{{service}}/\", bearer: \"${{TOKEN}}\" }}\nrollback: {{ lived: 1ms }}\n"
+    ));
+    let with_token = |step: Runner| step.env("TOKEN", "s3cret-token");
+    scene.place(1, Behaviour::Healthy);
+    scene.visit(&with_token(scene.next_step())).ended(0, "completed-successfully", "healthy", "");
+    scene.place(2, Behaviour::Healthy);
+    let step = scene.next_step();
+    let visit = scene.visit(&with_token(step.clone()).input("until", "copy"));
+    assert_eq!(visit.finished.code, Some(0), "{visit:?}");
+    let visit = scene.visit(&step);
+    visit.ended(6, "inconclusive", "inconclusive", "secret-unset");
+    assert_eq!(scene.production().as_deref(), Some(version(2).digest()));
 }
 
 #[test]
