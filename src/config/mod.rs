@@ -94,7 +94,7 @@ pub use self::signature::{AttestationSource, Identity, Matcher, Provenance, Sign
 pub use self::size::{InvalidSize, Percent, Size};
 pub use self::ssh::Ssh;
 pub use self::suggest::nearest;
-pub use self::template::{RenderError, Template};
+pub use self::template::{RenderError, Template, message_names};
 pub use self::time::{WeekMinute, WeeklyWindow, Zone};
 pub use self::validate::{
     Age, CheckName, CheckSeverity, CommandPolicy, LayerLimits, Layers, MetadataField, Policy, Profile, Sbom,

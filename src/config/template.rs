@@ -89,6 +89,12 @@ scopes! {
     Message = [RUN.as_slice(), &["event", "state", "severity", "message", "url", "errors"]].concat(),
 }
 
+/// What a message's template may use: every name; `name.*` is a mapping of values.
+#[must_use]
+pub fn message_names() -> Vec<&'static str> {
+    Message::names()
+}
+
 /// A template that was checked.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Template(String);

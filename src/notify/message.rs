@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::config::NotifyEvent;
+use crate::config::{NotifyEvent, message_names};
 use crate::promotion::check::Verdict;
 use crate::promotion::event::{Consent, Operation};
 use crate::promotion::fault::{Code, Severity};
@@ -259,25 +259,8 @@ fn commit(run: &Run) -> Option<String> {
 /// What a template of a message may use where there is no run: the names, with nothing in them.
 #[must_use]
 pub fn without_run() -> BTreeMap<&'static str, Value> {
-    let names = [
-        "service",
-        "environment",
-        "digest",
-        "version",
-        "revision",
-        "sequence",
-        "deployment_id",
-        "mode",
-        "previous_digest",
-        "requestor",
-        "reason",
-        "event",
-        "state",
-        "severity",
-        "message",
-        "url",
-    ];
-    let mut values: BTreeMap<&str, Value> = names.into_iter().map(|name| (name, "".into())).collect();
+    let names = message_names().into_iter().filter(|name| !name.ends_with(".*"));
+    let mut values: BTreeMap<&str, Value> = names.map(|name| (name, "".into())).collect();
     values.extend([("vars", json!({})), ("errors", 0.into())]);
     values
 }

@@ -22,7 +22,7 @@ use crate::registry::{CopyOptions, Registries, RegistryError, keep_tag};
 pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     let images = work.images();
     if images.is_empty() {
-        super::verification::baseline(work).await?;
+        super::baseline::ask(work).await?;
         return Ok(Outcome::skipped("no service has an image").entering(State::PromotionSucceeded));
     }
     if let Some((intent, moves)) = begun_moves(work) {
@@ -30,7 +30,7 @@ pub(super) async fn run(work: &mut Work<'_>) -> Result<Outcome, Trouble> {
     } else if !has_moved(work) {
         bring_content(work, &images).await?;
         keep_previous(work, &images).await?;
-        super::verification::baseline(work).await?;
+        super::baseline::ask(work).await?;
         super::sources::assert(work).await?;
         super::gates::look_again(work).await?;
         let moves = wanted_moves(work, &images).await?;

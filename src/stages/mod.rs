@@ -8,7 +8,7 @@
 //! | `rollback`, `way_back` | what was deployed is taken back by a run of its own; what that goes back to |
 //! | `open`, `lease`, `advance`, `visit` | one execution on a run: its beginning, its right, its way, what it records |
 //! | `request`, `target`, `work` | what is asked, where it goes, with what |
-//! | `probes`, `values` | what is asked of what was deployed, and what templates may use |
+//! | `probes`, `baseline`, `values` | what is asked of what was deployed, and of what ran before; what templates may use |
 //! | `gates`, `sources`, `targets` | that the world is still as the run knows it |
 //! | `awaited` | people are asked to take back what a run cannot |
 //! | `asking`, `reviewed`, `changes` | how people say yes, and what they are told |
@@ -24,6 +24,7 @@ mod attend;
 pub mod audience;
 pub mod audit;
 mod awaited;
+mod baseline;
 mod changes;
 mod conditions;
 mod copy;

@@ -152,16 +152,18 @@ pub(super) fn ask_the_drivers(work: &mut Work<'_>, groups: &mut [Group]) -> Resu
             if !work.target.settings(service).deploy.as_ref().is_some_and(Driver::tells_what_runs) {
                 continue;
             }
+            let name = if several { format!("{service}/{RUNNING}") } else { RUNNING.to_owned() };
+            // What an earlier visit was told counts, and cannot be judged without the rest.
+            let was_asked = work.visit.run().health.after_deployment(&name).next().is_some();
             let told = match told(work, service) {
                 Ok(told) => told,
-                Err(fault) if group.health.running_digest.is_none() => {
+                Err(fault) if group.health.running_digest.is_none() && !was_asked => {
                     unasked.push(format!("it is not asked what runs of {service}: {}", fault.message));
                     continue;
                 }
                 Err(fault) => return Err(fault),
             };
             let wanted = Wanted { release: told.order.release.clone(), names: told.order.names.clone() };
-            let name = if several { format!("{service}/{RUNNING}") } else { RUNNING.to_owned() };
             group.probes.push(prepare_running(name, Box::new(told), wanted, &group.health, &work.tools.secrets));
         }
     }

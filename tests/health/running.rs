@@ -1,5 +1,6 @@
 //! What runs, as the driver tells it, while it is watched: it must be what was promoted, beside everything that answers.
 
+use testbed::runner::Runner;
 use testbed::service::Behaviour;
 
 use crate::scene::{Scene, version, watched};
@@ -57,33 +58,49 @@ fn what_runs_is_asked_once_in_each_tick_where_it_can_be_told_and_was_not_decline
     assert!(visit.record()["health_checks"]["running-digest"].is_null(), "{:#}", visit.record());
 }
 
+/// A program that needs a secret to deploy, and to tell what runs.
+fn secretive(more: &str) -> Scene {
+    let driver = "deploy:\n  command:\n    run: [sh, deploy.sh, \"{{ digest }}\"]\n    running: [sh, running.sh]\n    \
+                  env: { TOKEN: \"${DEPLOY_TOKEN}\" }\n";
+    let scene = Scene::with(&format!("{}{driver}", watched(more)));
+    let running = "cat runs 2>/dev/null || true\n";
+    let _ = scene.step.clone().file("deploy.sh", "printf %s \"$1\" >runs\n").file("running.sh", running);
+    scene.place(1, Behaviour::Healthy);
+    scene
+}
+
+fn with_token(step: &Runner) -> Runner {
+    step.clone().env("DEPLOY_TOKEN", "t0p-s3cret-token")
+}
+
 #[test]
 fn a_later_job_that_lacks_what_deploys_verifies_all_the_same_and_says_so() {
-    let keys = |more: &str| {
-        let driver = "deploy:\n  command:\n    run: [sh, deploy.sh, \"{{ digest }}\"]\n    running: [sh, running.sh]\n    \
-                      env: { TOKEN: \"${DEPLOY_TOKEN}\" }\n";
-        format!("{}{driver}", watched(more))
-    };
-    for (more, exit) in [("", 0), ("  running-digest: true\n", 6)] {
-        let scene = Scene::with(&keys(more));
-        let _ = scene
-            .step
-            .clone()
-            .file("deploy.sh", "printf %s \"$1\" >runs\n")
-            .file("running.sh", "cat runs 2>/dev/null || true\n");
-        scene.place(1, Behaviour::Healthy);
-        let step = scene.next_step();
-        let visit = scene.visit(&step.clone().input("until", "deployment").env("DEPLOY_TOKEN", "t0p-s3cret-token"));
-        assert_eq!(visit.finished.code, Some(0), "{visit:?}");
-        let visit = scene.visit(&step);
-        assert_eq!(visit.finished.code, Some(exit), "{visit:?}");
-        if exit == 0 {
-            visit.ended(0, "completed-successfully", "healthy", "");
-            visit.says("it is not asked what runs of api");
-        } else {
-            // That says nothing of what was deployed: it stays.
-            visit.ended(6, "inconclusive", "inconclusive", "secret-unset");
-            assert_eq!(scene.production().as_deref(), Some(version(1).digest()));
-        }
-    }
+    let scene = secretive("");
+    let step = scene.next_step();
+    let visit = scene.visit(&with_token(&step).input("until", "deployment"));
+    assert_eq!(visit.finished.code, Some(0), "{visit:?}");
+    let visit = scene.visit(&step);
+    visit.ended(0, "completed-successfully", "healthy", "");
+    visit.says("it is not asked what runs of api");
+}
+
+#[test]
+fn where_it_must_be_asked_what_runs_a_job_that_cannot_says_nothing_of_what_was_deployed() {
+    let scene = secretive("  running-digest: true\n");
+    let step = scene.next_step();
+    let visit = scene.visit(&with_token(&step).input("until", "deployment"));
+    assert_eq!(visit.finished.code, Some(0), "{visit:?}");
+    scene.visit(&step).ended(6, "inconclusive", "inconclusive", "secret-unset");
+    assert_eq!(scene.production().as_deref(), Some(version(1).digest()));
+}
+
+#[test]
+fn what_was_asked_before_a_kill_is_asked_after_it_or_is_not_known() {
+    let scene = secretive("");
+    let step = scene.next_step();
+    let mut running = with_token(&step).start();
+    running.wait_for("tick 2 of 6");
+    drop(running);
+    scene.visit(&step.env("GITHUB_RUN_ATTEMPT", "2")).ended(6, "inconclusive", "inconclusive", "secret-unset");
+    assert_eq!(scene.production().as_deref(), Some(version(1).digest()));
 }

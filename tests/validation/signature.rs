@@ -48,6 +48,17 @@ fn attach_old(scene: &Scene, subject: &str, (payload, annotations): (Vec<u8>, BT
     content.place(scene.registry.contents(), REPOSITORY, &[]);
 }
 
+/// The image is promoted, or its provenance is refused for a reason.
+#[track_caller]
+fn comes_to(scene: &Scene, what: &str, says: Option<&str>) {
+    let told = scene.promote();
+    match says {
+        None => told.says("provenance", Verdict::Pass, &["built from https://github.com/acme/api at refs/heads/main"]),
+        Some(says) => told.fails_by("provenance", &[says]),
+    }
+    assert_eq!(scene.production().is_some(), says.is_none(), "{what}");
+}
+
 #[test]
 fn a_bundle_by_the_right_identity_is_accepted_and_every_forgery_is_refused() {
     let sigstore = Sigstore::new();
@@ -291,14 +302,7 @@ fn provenance_says_where_from_and_by_whom() {
     ] {
         let scene = scene(policy, &sigstore, &image);
         attach(&scene, image.root(), &bundle);
-        let told = scene.promote();
-        match says {
-            None => {
-                told.says("provenance", Verdict::Pass, &["built from https://github.com/acme/api at refs/heads/main"])
-            }
-            Some(says) => told.fails_by("provenance", &[says]),
-        }
-        assert_eq!(scene.production().is_some(), says.is_none(), "{what}");
+        comes_to(&scene, what, says);
     }
     // The same in the old form.
     let old = |identity: &Identity, digest: &str, predicate: &Value| {
@@ -350,14 +354,7 @@ fn provenance_says_where_from_and_by_whom() {
         let (envelope, annotations) = attestation;
         let content = cosign_layer(CosignKind::Attestation, image.digest(), envelope.into(), annotations);
         content.place(scene.registry.contents(), REPOSITORY, &[]);
-        let told = scene.promote();
-        match says {
-            None => {
-                told.says("provenance", Verdict::Pass, &["built from https://github.com/acme/api at refs/heads/main"])
-            }
-            Some(says) => told.fails_by("provenance", &[says]),
-        }
-        assert_eq!(scene.production().is_some(), says.is_none(), "{what}");
+        comes_to(&scene, what, says);
     }
     let builder = policy.replace("ref: refs/heads/main", "builder: 'https://github.com/acme/builder/.*'");
     let scene = scene(&builder, &sigstore, &image);
